@@ -1,0 +1,1 @@
+# common: sources and products of this room

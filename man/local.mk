@@ -1,0 +1,1 @@
+# man: sources and products of this room

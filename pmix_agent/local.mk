@@ -1,0 +1,1 @@
+# pmix_agent: sources and products of this room

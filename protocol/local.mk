@@ -1,0 +1,1 @@
+# protocol: sources and products of this room

@@ -1,0 +1,1 @@
+# restartd: sources and products of this room

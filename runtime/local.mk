@@ -1,0 +1,1 @@
+# runtime: sources and products of this room

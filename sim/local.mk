@@ -1,0 +1,1 @@
+# sim: sources and products of this room

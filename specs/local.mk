@@ -1,0 +1,1 @@
+# specs: sources and products of this room

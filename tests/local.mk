@@ -1,0 +1,1 @@
+# tests: sources and products of this room
