@@ -151,6 +151,10 @@ struct egd_rank_cb {
   _Atomic uint64_t log_bytes;       // allocated in memory now
   _Atomic uint64_t log_spilled;     // allocated in the spill file now
   _Atomic uint64_t log_peak;        // highest log_bytes
+
+  // --- a restored rank and its agent (several nodes only): see pmix_agent/mover.h ---
+  _Atomic uint32_t cursors_ready; // incarnation + 1 whose read cursors stand in `consumed` (rank, once after a restore)
+  _Atomic uint32_t mirrors_ready; // same value: mirrors hold, or will hold, all records from there on (agent); futex word
 };
 
 struct egd_output_record {
