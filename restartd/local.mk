@@ -1,1 +1,10 @@
-# restartd: sources and products of this room
+noinst_LTLIBRARIES += libegd_restartd.la
+libegd_restartd_la_SOURCES = \
+  restartd/recovery_times.c restartd/recovery_times.h \
+  restartd/schema.c restartd/schema.h \
+  restartd/store.c restartd/store.h restartd/store_private.h \
+  restartd/store_facts.c \
+  restartd/store_process.c restartd/store_process.h
+libegd_restartd_la_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS) $(JANSSON_CFLAGS)
+libegd_restartd_la_LIBADD = $(SQLITE_LIBS) $(JANSSON_LIBS)
+EXTRA_DIST += docs/formats/store.md

@@ -56,7 +56,7 @@ enum egd_store_outcome {
   EGD_STORE_CANCELLED, // Ctrl-C or a signal to the launcher
   EGD_STORE_SUSPENDED, // all ranks wrote an image and left: --resume goes on
 };
-/// DURABLE. `verdict`: one line for people, NULL = nothing to say. Ranks and nodes without an end get this one.
+/// DURABLE. `verdict`: one line for people, NULL = nothing to say. Ranks without an end get this one.
 void egd_store_job_end(struct egd_store *store, const char *job, enum egd_store_outcome outcome, int exit_code,
                        const char *verdict, uint64_t at_ns);
 
@@ -120,5 +120,11 @@ void egd_store_recovery(struct egd_store *store, const struct egd_store_recovery
 /// history.
 int64_t egd_store_event(struct egd_store *store, const char *job, const char *kind, int rank, int node,
                         const char *text, const char *json);
+
+// ---------------------------------------------------------------------------------------------------- cleaning
+/// DURABLE. The files of the job were removed: it can't be resumed.
+void egd_store_cleaned(struct egd_store *store, const char *job, uint64_t at_ns);
+/// DURABLE. Remove all that is recorded of the job.
+void egd_store_forget(struct egd_store *store, const char *job);
 
 #endif
