@@ -1,0 +1,82 @@
+// Shared by the files of runtime/ proper (not its rooms): the rank's whole runtime state. It lies in the runtime's own data and heap,
+// thus in the image; what must survive a roll-back lies in the node segment.
+#ifndef EGIDA_RUNTIME_INTERNAL_H
+#define EGIDA_RUNTIME_INTERNAL_H
+
+#include "common/msglog.h"
+#include "protocol/engine.h"
+#include "runtime/rank.h"
+#include "runtime/syscall.h"
+
+struct egd_runtime {
+  struct egd_engine engine;
+  struct egd_state *state;
+  struct egd_log log;
+  struct egd_reader *readers;  // [nranks] receiving side
+  struct egd_reader *compare;  // [nranks] replay: what was sent before
+  uint64_t *kept;              // [nranks] number of kept messages per source
+  uint64_t *kept_oldest;       // [nranks] ssn of the oldest kept one; valid if kept > 0
+  uint32_t next_ready;         // round robin over sources
+  uint32_t ready_words;
+  unsigned char ready_idle[EGD_MAX_RANKS / 64]; // empty looks per ready word, for the hysteresis
+  uint64_t last_poll_tsc;
+  uint32_t idle_polls, spin_limit;
+  bool mpi_initialised;
+  int pmi_fd;
+  uint32_t images_asked; // last value of cb->image_request that was served
+  uint64_t replay_begin; // determinant position of the image from which this incarnation started
+};
+extern struct egd_runtime egd_rt;
+extern const struct egd_env egd_runtime_env;
+
+uint64_t egd_monotonic_ns(void);
+
+// channels.c
+void egd_channels_init(void);
+/// New incarnation: find the read positions again.
+void egd_channels_restored(void);
+/// Value for `received` up to which channel `source` is done with (kept messages hold it back).
+uint64_t egd_channel_consumed(uint32_t source);
+/// The message just taken from `source` is consumed / is kept by the adapter.
+void egd_channels_took(uint32_t source);
+void egd_channels_keep(uint32_t source, uint64_t ssn);
+/// Make the memory behind a segment offset accessible (it may be in the spill file).
+void egd_channels_need(uint64_t offset);
+/// Sleep until a message or a request may be there, at most `timeout_ns`.
+void egd_sleep(uint64_t timeout_ns);
+bool egd_anything_ready(void);
+void egd_ring_doorbell(void);
+
+// events.c
+/// The determinant ring fills: ask for an image of this rank.
+void egd_determinants_make_room(uint64_t bytes);
+/// Safe point: the ring may be so full that an image must be durable before anything more is logged.
+void egd_determinants_check(void);
+
+// images.c
+void egd_image_first(void);
+/// Look at cb's requests (attention, images, quiesce).
+void egd_attend(void);
+/// Take an image synchronously because a log is full; returns when it is durable.
+void egd_image_now(void);
+
+// rank.c
+/// Map the node segment that this process inherited. Dies with a message if it is none.
+void egd_rank_attach(void);
+/// Replay is over.
+void egd_rank_live(void);
+
+// fault.c
+void egd_fault_arm_check(enum egd_fault_point point, uint64_t count);
+static inline void egd_fault(enum egd_fault_point point, uint64_t count) {
+  if (__builtin_expect(atomic_load_explicit(&egd_rank.cb->fault_point, memory_order_relaxed) == (uint32_t)point, 0))
+    egd_fault_arm_check(point, count);
+}
+
+static inline uint64_t egd_tsc(void) {
+  uint32_t lo, hi;
+  __asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
+  return (uint64_t)hi << 32 | lo;
+}
+
+#endif
