@@ -44,7 +44,7 @@ struct ucp_mem {
 // A tagged message without a receive yet; also a message of the rank to itself on its way. Payload of up to
 // EGD_UNEXPECTED_COPY_MAX bytes (any length, when the rank itself is the source) follows the structure.
 struct ucp_recv_desc {
-  struct egd_match_node links[EGD_MASK_CLASSES];
+  struct egd_match_node links[EGD_MASK_GROUPS];
   struct egd_match_node order; // all unexpected messages, by arrival
   struct ucp_recv_desc *next;  // queue of messages to self
   struct ucp_recv_desc *kept_next, *kept_previous;
@@ -65,7 +65,7 @@ struct egd_request {
   uint64_t sequence;          // order of posting
   uint64_t mask;
   uint32_t flags; // enum egd_request_flag
-  int32_t mask_class;
+  int32_t mask_group;
   ucs_status_t status;
   uint32_t cookie; // synchronous send
   void *buffer;
@@ -101,8 +101,8 @@ struct egd_ucp {
   // messages to self
   struct ucp_recv_desc *self_head, *self_tail;
   // tag matching
-  struct egd_match_table posted[EGD_MASK_CLASSES], unexpected[EGD_MASK_CLASSES];
-  uint64_t masks[EGD_MASK_CLASSES];
+  struct egd_match_table posted[EGD_MASK_GROUPS], unexpected[EGD_MASK_GROUPS];
+  uint64_t masks[EGD_MASK_GROUPS];
   uint32_t nmasks, last_mask;
   uint32_t nposted_other;
   struct egd_match_list posted_other; // receives with a mask beyond the hashed ones

@@ -107,14 +107,14 @@ static void send_generic(struct egd_source *source, uint32_t dest, enum egd_reco
 
 void egd_source_send(struct egd_source *source, uint32_t dest, enum egd_record_kind kind, uint64_t imm,
                      uint32_t cookie) {
-  unsigned class = source->datatype & UCP_DATATYPE_CLASS_MASK;
-  if (class == UCP_DATATYPE_GENERIC) {
+  unsigned shape = source->datatype & UCP_DATATYPE_CLASS_MASK;
+  if (shape == UCP_DATATYPE_GENERIC) {
     send_generic(source, dest, kind, imm, cookie);
     return;
   }
   struct egd_send out;
   egd_send_open(&out, dest, kind, imm, cookie, 0, source->length);
-  if (EGD_LIKELY(class == UCP_DATATYPE_CONTIG)) {
+  if (EGD_LIKELY(shape == UCP_DATATYPE_CONTIG)) {
     if (source->length) egd_send_put(&out, source->buffer, source->length);
   } else {
     const ucp_dt_iov_t *iov = source->buffer;
@@ -206,10 +206,10 @@ static ucs_status_t fill_generic(struct egd_request *request, const void *data, 
 ucs_status_t egd_sink_fill(struct egd_request *request, const void *data, const struct egd_message *message) {
   size_t length = message->length < request->capacity ? message->length : request->capacity;
   ucs_status_t status = UCS_OK;
-  unsigned class = request->datatype & UCP_DATATYPE_CLASS_MASK;
-  if (EGD_LIKELY(class == UCP_DATATYPE_CONTIG)) {
+  unsigned shape = request->datatype & UCP_DATATYPE_CLASS_MASK;
+  if (EGD_LIKELY(shape == UCP_DATATYPE_CONTIG)) {
     read_payload(data, message, 0, request->buffer, length);
-  } else if (class == UCP_DATATYPE_IOV) {
+  } else if (shape == UCP_DATATYPE_IOV) {
     const ucp_dt_iov_t *iov = request->buffer;
     size_t done = 0;
     for (size_t i = 0; i < request->count && done < length; i++) {

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define EGD_MASK_CLASSES 8u // masks that have a table; others are searched one by one
+#define EGD_MASK_GROUPS 8u // masks that have a table; others are searched one by one
 
 struct egd_match_node {
   struct egd_match_node *next, *previous;

@@ -6,13 +6,13 @@
 #include "runtime/ucp/adapter.h"
 
 #define container_of(node, type, member) ((type *)((unsigned char *)(node)-offsetof(type, member)))
-#define NO_CLASS (-1)
+#define NO_GROUP (-1)
 
 // ---- the unexpected queue
 // --------------------------------------------------------------------------------------------
 
-static struct ucp_recv_desc *desc_of_link(struct egd_match_node *link, unsigned class) {
-  return (struct ucp_recv_desc *)((unsigned char *)(link - class) - offsetof(struct ucp_recv_desc, links));
+static struct ucp_recv_desc *desc_of_link(struct egd_match_node *link, unsigned group) {
+  return (struct ucp_recv_desc *)((unsigned char *)(link - group) - offsetof(struct ucp_recv_desc, links));
 }
 
 struct ucp_recv_desc *egd_desc_get(uint64_t payload) {
@@ -24,41 +24,41 @@ void egd_desc_put(struct ucp_recv_desc *desc) {
 }
 
 static void add_unexpected(struct ucp_recv_desc *desc) {
-  for (unsigned class = 0; class < egd_ucp.nmasks; class ++)
-    egd_match_add(&egd_ucp.unexpected[class], &desc->links[class], desc->message.imm & egd_ucp.masks[class]);
+  for (unsigned group = 0; group < egd_ucp.nmasks; group++)
+    egd_match_add(&egd_ucp.unexpected[group], &desc->links[group], desc->message.imm & egd_ucp.masks[group]);
   desc->order.key = desc->message.imm;
   egd_match_append(&egd_ucp.arrivals, &desc->order);
 }
 
 static void remove_unexpected(struct ucp_recv_desc *desc) {
-  for (unsigned class = 0; class < egd_ucp.nmasks; class ++)
-    egd_match_remove(&egd_ucp.unexpected[class], &desc->links[class]);
+  for (unsigned group = 0; group < egd_ucp.nmasks; group++)
+    egd_match_remove(&egd_ucp.unexpected[group], &desc->links[group]);
   egd_match_unlink(&egd_ucp.arrivals, &desc->order);
 }
 
-static int new_class(uint64_t mask) {
-  if (egd_ucp.nmasks == EGD_MASK_CLASSES) return NO_CLASS;
-  unsigned class = egd_ucp.nmasks++;
-  egd_ucp.masks[class] = mask;
+static int new_group(uint64_t mask) {
+  if (egd_ucp.nmasks == EGD_MASK_GROUPS) return NO_GROUP;
+  unsigned group = egd_ucp.nmasks++;
+  egd_ucp.masks[group] = mask;
   for (struct egd_match_node *node = egd_ucp.arrivals.first; node; node = node->next)
-    egd_match_add(&egd_ucp.unexpected[class], &container_of(node, struct ucp_recv_desc, order)->links[class],
+    egd_match_add(&egd_ucp.unexpected[group], &container_of(node, struct ucp_recv_desc, order)->links[group],
                   node->key & mask);
-  return (int)class;
+  return (int)group;
 }
 
-static inline int class_of(uint64_t mask) {
+static inline int group_of(uint64_t mask) {
   if (EGD_LIKELY(egd_ucp.last_mask < egd_ucp.nmasks && egd_ucp.masks[egd_ucp.last_mask] == mask))
     return (int)egd_ucp.last_mask;
-  for (unsigned class = 0; class < egd_ucp.nmasks; class ++)
-    if (egd_ucp.masks[class] == mask) return (int)(egd_ucp.last_mask = class);
-  return new_class(mask);
+  for (unsigned group = 0; group < egd_ucp.nmasks; group++)
+    if (egd_ucp.masks[group] == mask) return (int)(egd_ucp.last_mask = group);
+  return new_group(mask);
 }
 
-static inline struct ucp_recv_desc *find_unexpected(int class, uint64_t tag, uint64_t mask) {
+static inline struct ucp_recv_desc *find_unexpected(int group, uint64_t tag, uint64_t mask) {
   if (EGD_LIKELY(!egd_ucp.arrivals.first)) return NULL;
-  if (EGD_LIKELY(class != NO_CLASS)) {
-    struct egd_match_node *link = egd_match_find(&egd_ucp.unexpected[class], tag & mask);
-    return link ? desc_of_link(link, (unsigned)class) : NULL;
+  if (EGD_LIKELY(group != NO_GROUP)) {
+    struct egd_match_node *link = egd_match_find(&egd_ucp.unexpected[group], tag & mask);
+    return link ? desc_of_link(link, (unsigned)group) : NULL;
   }
   for (struct egd_match_node *node = egd_ucp.arrivals.first; node; node = node->next)
     if (((node->key ^ tag) & mask) == 0) return container_of(node, struct ucp_recv_desc, order);
@@ -88,13 +88,13 @@ void egd_ucp_restored(void) {
 // ---- the posted queue
 // ------------------------------------------------------------------------------------------------
 
-static void post(struct egd_request *request, int class, uint64_t tag, uint64_t mask) {
+static void post(struct egd_request *request, int group, uint64_t tag, uint64_t mask) {
   request->mask = mask;
-  request->mask_class = class;
+  request->mask_group = group;
   request->sequence = egd_ucp.sequence++;
   request->flags |= EGD_REQUEST_POSTED;
-  if (EGD_LIKELY(class != NO_CLASS)) {
-    egd_match_add(&egd_ucp.posted[class], &request->node, tag & mask);
+  if (EGD_LIKELY(group != NO_GROUP)) {
+    egd_match_add(&egd_ucp.posted[group], &request->node, tag & mask);
     return;
   }
   request->node.key = tag & mask;
@@ -104,8 +104,8 @@ static void post(struct egd_request *request, int class, uint64_t tag, uint64_t 
 
 static void unpost(struct egd_request *request) {
   request->flags &= ~EGD_REQUEST_POSTED;
-  if (EGD_LIKELY(request->mask_class != NO_CLASS)) {
-    egd_match_remove(&egd_ucp.posted[request->mask_class], &request->node);
+  if (EGD_LIKELY(request->mask_group != NO_GROUP)) {
+    egd_match_remove(&egd_ucp.posted[request->mask_group], &request->node);
     return;
   }
   egd_match_unlink(&egd_ucp.posted_other, &request->node);
@@ -114,8 +114,8 @@ static void unpost(struct egd_request *request) {
 
 static inline struct egd_request *take_posted(uint64_t tag) {
   struct egd_request *first = NULL;
-  for (unsigned class = 0; class < egd_ucp.nmasks; class ++) {
-    struct egd_match_node *node = egd_match_find(&egd_ucp.posted[class], tag & egd_ucp.masks[class]);
+  for (unsigned group = 0; group < egd_ucp.nmasks; group++) {
+    struct egd_match_node *node = egd_match_find(&egd_ucp.posted[group], tag & egd_ucp.masks[group]);
     if (!node) continue;
     struct egd_request *request = container_of(node, struct egd_request, node);
     if (!first || request->sequence < first->sequence) first = request;
@@ -253,13 +253,13 @@ static ucs_status_ptr_t received_at_once(struct egd_request *request, ucs_status
 EGD_EXPORT ucs_status_ptr_t ucp_tag_recv_nbx(ucp_worker_h worker, void *buffer, size_t count, ucp_tag_t tag,
                                              ucp_tag_t mask, const ucp_request_param_t *param) {
   struct egd_request *request = receive_request(buffer, count, param);
-  int class = class_of(mask);
-  struct ucp_recv_desc *desc = find_unexpected(class, tag, mask);
+  int group = group_of(mask);
+  struct ucp_recv_desc *desc = find_unexpected(group, tag, mask);
   if (desc) {
     remove_unexpected(desc);
     return received_at_once(request, receive_unexpected(request, desc), param);
   }
-  post(request, class, tag, mask);
+  post(request, group, tag, mask);
   return egd_request_handle(request);
 }
 
@@ -271,7 +271,7 @@ EGD_EXPORT ucs_status_ptr_t ucp_tag_msg_recv_nbx(ucp_worker_h worker, void *buff
 
 EGD_EXPORT ucp_tag_message_h ucp_tag_probe_nb(ucp_worker_h worker, ucp_tag_t tag, ucp_tag_t mask, int remove,
                                               ucp_tag_recv_info_t *info) {
-  struct ucp_recv_desc *desc = find_unexpected(class_of(mask), tag, mask);
+  struct ucp_recv_desc *desc = find_unexpected(group_of(mask), tag, mask);
   if (!desc) return NULL;
   info->sender_tag = desc->message.imm;
   info->length = desc->message.length;
