@@ -25,6 +25,33 @@ egd_sigreturn:
   mov $15, %eax
   syscall
   .size egd_sigreturn, . - egd_sigreturn
+  # clone, fork and vfork must not run inside a signal frame: a child that shares memory would destroy it. The handler of
+  # the trap sends the application here instead, one stub per place that calls, so that a new thread finds its way
+  # back whatever the parent does meanwhile. The parent's result is reported by a call that is trapped again.
+  .globl egd_clone_stubs
+  .hidden egd_clone_stubs, egd_clone_returns
+  .balign 32
+egd_clone_stubs:
+  .set slot, 0
+  .rept 32
+  .balign 32
+  syscall
+  test %rax, %rax
+  jnz egd_clone_report
+  jmp *(egd_clone_returns + 8 * slot)(%rip)
+  .set slot, slot + 1
+  .endr
   .balign 64
 egd_syscall_end:
+  .text
+egd_clone_report:
+  mov %rax, %rdi
+  mov $0x65676401, %eax
+  syscall
+  ud2
+  .globl egd_clone_returns
+  .bss
+  .balign 64
+egd_clone_returns:
+  .zero 8 * 32
   .section .note.GNU-stack, "", @progbits
