@@ -28,6 +28,16 @@ static void space_give_run(struct egd_log *log, struct egd_log_space *space, uin
   }
 }
 
+// Give all runs of pages whose bit is `value`.
+static void give_marked(struct egd_log *log, struct egd_log_space *space, const uint64_t *bits, uint64_t npages, bool value) {
+  for (uint64_t i = 0; i < npages;) {
+    uint64_t j = i;
+    while (j < npages && (bits[j / 64] >> j % 64 & 1) == value) j++;
+    if (j > i) space_give_run(log, space, space->begin + i * PAGE, (j - i) * PAGE);
+    i = j + 1;
+  }
+}
+
 static uint64_t space_take_free(struct egd_log *log, struct egd_log_space *space, unsigned class) {
   unsigned from = class;
   while (from < EGD_LOG_CLASSES && !space->free_list[from]) from++;
@@ -68,6 +78,23 @@ static void note_use(struct egd_log *log) {
                         memory_order_relaxed);
 }
 
+// Join neighbouring free pieces again: without it, pieces that were split for small payloads never serve a block.
+static bool space_join(struct egd_log *log, struct egd_log_space *space) {
+  uint64_t npages = (space->bump - space->begin) / PAGE, bytes = (npages + 63) / 64 * 8;
+  if (space->free_bytes < PAGE * 2) return false;
+  uint64_t *bits = log->hooks->allocate(bytes);
+  memset(bits, 0, bytes);
+  for (unsigned class = 0; class < EGD_LOG_CLASSES; class++) {
+    for (uint64_t at = space->free_list[class]; at; at = *(uint64_t *)egd_at(log->seg, at))
+      for (uint64_t i = (at - space->begin) / PAGE, n = 1ull << class; n; i++, n--) bits[i / 64] |= 1ull << i % 64;
+    space->free_list[class] = 0;
+  }
+  space->free_bytes = 0;
+  give_marked(log, space, bits, npages, true);
+  log->hooks->release(bits, bytes);
+  return true;
+}
+
 // One piece of at most `bytes` (a multiple of a page): memory first, smaller pieces rather than the spill file.
 static uint64_t take(struct egd_log *log, uint32_t dest, uint64_t bytes, bool whole, uint64_t *ret_bytes) {
   unsigned class = class_of(bytes);
@@ -79,6 +106,7 @@ static uint64_t take(struct egd_log *log, uint32_t dest, uint64_t bytes, bool wh
       if (other != dest) egd_log_collect(log, other);
     offset = space_take_free(log, &log->memory, class);
   }
+  if (!offset && whole && space_join(log, &log->memory)) offset = space_take_free(log, &log->memory, class);
   if (!offset && !whole) {
     unsigned smaller = class;
     while (!offset && smaller-- > 0) offset = space_take_free(log, &log->memory, smaller);
@@ -188,17 +216,7 @@ void egd_log_attach(struct egd_log *log, struct egd_segment *seg, uint32_t rank,
   for (uint32_t dest = 0; dest < seg->nranks; dest++) attach_channel(log, &marks, dest);
   log->memory.bump = log->memory.populated = marks.top;
   log->spill.bump = marks.spill_top; // holes below it stay until the job ends
-  uint64_t used_pages = (marks.top - begin) / PAGE;
-  for (uint64_t i = 0; i < used_pages;) {
-    if (marks.bits[i / 64] >> (i % 64) & 1) {
-      i++;
-      continue;
-    }
-    uint64_t j = i;
-    while (j < used_pages && !(marks.bits[j / 64] >> (j % 64) & 1)) j++;
-    space_give_run(log, &log->memory, begin + i * PAGE, (j - i) * PAGE);
-    i = j;
-  }
+  give_marked(log, &log->memory, marks.bits, (marks.top - begin) / PAGE, false);
   hooks->release(marks.bits, bytes);
   note_use(log);
 }
@@ -221,6 +239,7 @@ static bool new_block(struct egd_log *log, uint32_t dest, uint64_t record_size) 
   if (bytes < record_size + 128 + PAGE) bytes = 2 * PAGE;
   if (record_size <= 1024 && oldest->next_pages == 1) bytes = PAGE;
   uint64_t at = take(log, dest, bytes, true, &got);
+  if (!at && bytes > 2 * PAGE) at = take(log, dest, 2 * PAGE, true, &got);
   if (!at) return false;
   struct egd_block *block = egd_at(log->seg, at);
   uint64_t ssn = atomic_load_explicit(&channel->published, memory_order_relaxed);
