@@ -22,6 +22,7 @@
 #define EGD_RUNTIME_HEAP_BASE 0x0f0000000000ull // private arenas of the runtime (part of the rank's image)
 #define EGD_SEGMENT_FD 960 // the descriptor under which a rank and its watchdog inherit the memfd
 #define EGD_AGENT_FD 961   // rank: stream to its watchdog (egida-exec); see docs/formats/control.md
+#define EGD_IMAGE_SIGNAL 64 // sent by the agent to a rank whose requested image does not begin for some 300 ms
 #define EGD_MAX_RANKS 4096u
 #define EGD_CACHE_LINE 64
 

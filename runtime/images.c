@@ -1,5 +1,6 @@
 // When images of this rank are taken, what they carry, and how a new incarnation finds its way from one.
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -140,8 +141,26 @@ static bool writer_at_work(bool wait) {
   return false;
 }
 
+// The agent sends EGD_IMAGE_SIGNAL when a requested image does not begin because the program computes. In runtime code (and in
+// trapped system calls) it does nothing: a safe point follows there anyway. It runs on the runtime's alternate stack, so that the program's own stack holds no trace.
+static void on_image_signal(int signal) {
+  if (egd_rank.in_runtime) return;
+  egd_safe_point();
+}
+
+static void install_image_signal(void) {
+  struct {
+    void (*handler)(int);
+    unsigned long flags;
+    void (*restorer)(void);
+    uint64_t mask;
+  } action = {on_image_signal, 0x04000000 /* SA_RESTORER */ | SA_ONSTACK | SA_RESTART, egd_sigreturn, ~0ull & ~(1ull << (SIGSYS - 1))};
+  egd_sys4(SYS_rt_sigaction, EGD_IMAGE_SIGNAL, &action, 0, 8);
+}
+
 void egd_image_first(void) {
   if (!(egd_rank.seg->plan.flags & EGD_PLAN_CHECKPOINT)) return;
+  install_image_signal();
   egd_libc_logging_on();
   egd_rank.logging = egd_rt.engine.logging = egd_rank.seg->plan.flags & EGD_PLAN_LOG_DETERMINANTS;
   take_image(egd_rank.seg->plan.flags & EGD_PLAN_CHECKPOINT_ASYNC);

@@ -8,6 +8,9 @@
 /// Defined in runtime/syscall.S; six-argument system call. Async-signal-safe.
 long egd_syscall6(long nr, long a, long b, long c, long d, long e, long f);
 
+/// Restorer for the runtime's signal handlers: rt_sigreturn from the exempt range. Never called directly.
+void egd_sigreturn(void);
+
 #define egd_sys0(nr) egd_syscall6((nr), 0, 0, 0, 0, 0, 0)
 #define egd_sys1(nr, a) egd_syscall6((nr), (long)(a), 0, 0, 0, 0, 0)
 #define egd_sys2(nr, a, b) egd_syscall6((nr), (long)(a), (long)(b), 0, 0, 0, 0)
