@@ -4,7 +4,8 @@ libegd_restartd_la_SOURCES = \
   restartd/schema.c restartd/schema.h \
   restartd/store.c restartd/store.h restartd/store_private.h \
   restartd/store_facts.c \
-  restartd/store_process.c restartd/store_process.h
+  restartd/store_process.c restartd/store_process.h \
+  restartd/store_read.c restartd/store_read.h
 libegd_restartd_la_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS) $(JANSSON_CFLAGS)
 libegd_restartd_la_LIBADD = $(SQLITE_LIBS) $(JANSSON_LIBS)
 EXTRA_DIST += docs/formats/store.md
