@@ -20,6 +20,7 @@ struct egd_runtime {
   uint32_t ready_words;
   unsigned char ready_idle[EGD_MAX_RANKS / 64]; // empty looks per ready word, for the hysteresis
   uint64_t last_poll_tsc;
+  uint64_t press_at; // log size at which receivers are asked for images next
   uint32_t idle_polls, spin_limit;
   bool mpi_initialised;
   int pmi_fd;

@@ -72,6 +72,7 @@ void egd_channels_restored(void) {
   struct egd_segment *seg = egd_rank.seg;
   bool keep = seg->plan.flags & EGD_PLAN_LOG_MESSAGES;
   egd_log_attach(&egd_rt.log, seg, egd_rank.self, keep, seg->log_limit, &hooks);
+  egd_rt.press_at = keep ? seg->log_limit / 2 : UINT64_MAX;
   for (uint32_t peer = 0; peer < egd_rank.nranks; peer++) {
     egd_reader_init(&egd_rt.readers[peer], seg, peer, egd_rank.self, egd_rt.state->peers[peer].received);
     egd_reader_init(&egd_rt.compare[peer], seg, egd_rank.self, peer, egd_rt.state->peers[peer].sent);
@@ -377,15 +378,10 @@ void egd_send_commit(struct egd_send *out, size_t length) {
 }
 
 // Past half its budget the log asks the receivers that hold most of it back for images.
-static void press_for_images(uint32_t dest) {
-  static uint64_t asked_at;
+static void press_for_images(void) {
   uint64_t used = egd_log_used(&egd_rt.log);
-  if (used < egd_rank.seg->log_limit / 2) {
-    asked_at = 0;
-    return;
-  }
-  if (used < asked_at) return;
-  asked_at = used + egd_rank.seg->log_limit / 16;
+  egd_rt.press_at = used + egd_rank.seg->log_limit / 16;
+  if (used < egd_rank.seg->log_limit / 2) egd_rt.press_at = egd_rank.seg->log_limit / 2;
   for (uint32_t peer = 0; peer < egd_rank.nranks; peer++) {
     if (peer == egd_rank.self || !egd_rt.log.oldest[peer].offset) continue;
     struct egd_rank_cb *cb = egd_cb(egd_rank.seg, peer);
@@ -404,7 +400,7 @@ void egd_send_close(struct egd_send *out) {
   } else {
     egd_log_publish(&egd_rt.log, out->dest, out->record);
     wake(out->dest);
-    if (__builtin_expect(out->length > EGD_INLINE_MAX, 0) && egd_rt.log.keep) press_for_images(out->dest);
+    if (__builtin_expect(egd_log_used(&egd_rt.log) >= egd_rt.press_at, 0)) press_for_images();
   }
   egd_rank.in_runtime--;
 }

@@ -7,6 +7,8 @@ libegida_ucp_sources = \
   runtime/ucp/match.c \
   runtime/ucp/match.h \
   runtime/ucp/memory.c \
+  runtime/ucp/mpich.c \
+  runtime/ucp/mpich.h \
   runtime/ucp/request.c \
   runtime/ucp/tag.c \
   runtime/ucp/unsupported.c \
