@@ -29,7 +29,8 @@ static void space_give_run(struct egd_log *log, struct egd_log_space *space, uin
 }
 
 // Give all runs of pages whose bit is `value`.
-static void give_marked(struct egd_log *log, struct egd_log_space *space, const uint64_t *bits, uint64_t npages, bool value) {
+static void give_marked(struct egd_log *log, struct egd_log_space *space, const uint64_t *bits, uint64_t npages,
+                        bool value) {
   for (uint64_t i = 0; i < npages;) {
     uint64_t j = i;
     while (j < npages && (bits[j / 64] >> j % 64 & 1) == value) j++;
@@ -84,7 +85,7 @@ static bool space_join(struct egd_log *log, struct egd_log_space *space) {
   if (space->free_bytes < PAGE * 2) return false;
   uint64_t *bits = log->hooks->allocate(bytes);
   memset(bits, 0, bytes);
-  for (unsigned class = 0; class < EGD_LOG_CLASSES; class++) {
+  for (unsigned class = 0; class < EGD_LOG_CLASSES; class ++) {
     for (uint64_t at = space->free_list[class]; at; at = *(uint64_t *)egd_at(log->seg, at))
       for (uint64_t i = (at - space->begin) / PAGE, n = 1ull << class; n; i++, n--) bits[i / 64] |= 1ull << i % 64;
     space->free_list[class] = 0;
@@ -281,7 +282,8 @@ static bool add_extents(struct egd_log *log, uint32_t dest, struct egd_record *r
     }
     struct egd_extent *extent = egd_at(log->seg, at);
     uint64_t room = got - sizeof(struct egd_extent);
-    *extent = (struct egd_extent){.data = at + sizeof(struct egd_extent), .length = left < room ? left : room, .pages = got / PAGE};
+    *extent = (struct egd_extent){
+        .data = at + sizeof(struct egd_extent), .length = left < room ? left : room, .pages = got / PAGE};
     left -= extent->length;
     *link = at;
     link = &extent->next;

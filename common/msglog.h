@@ -1,11 +1,13 @@
 // The message log: records of one slice of the node segment, one channel per destination. The log is the channel.
 //
-// One writer per slice (the rank at home; the agent for a mirror of a remote rank), any number of readers. Records are appended, published by one
-// store, never changed, and freed in ssn order once the receiver can never ask for them again.
+// One writer per slice (the rank at home; the agent for a mirror of a remote rank), any number of readers. Records are
+// appended, published by one store, never changed, and freed in ssn order once the receiver can never ask for them
+// again.
 //
-// Crash safety: the writer may be killed at any instruction. What counts is only what is reachable from the channels: record.commit is
-// stored after the record's contents, channel.tail/published after that. egd_log_attach() repairs a lagging tail and
-// rebuilds the allocator from what is reachable; everything else is free. Layout: docs/formats/segment.md.
+// Crash safety: the writer may be killed at any instruction. What counts is only what is reachable from the channels:
+// record.commit is stored after the record's contents, channel.tail/published after that. egd_log_attach() repairs a
+// lagging tail and rebuilds the allocator from what is reachable; everything else is free. Layout:
+// docs/formats/segment.md.
 //
 // No system calls, no malloc: memory and growth come through the caller's hooks. Not thread-safe.
 #ifndef EGIDA_COMMON_MSGLOG_H
@@ -56,13 +58,15 @@ struct egd_log {
   struct egd_log_cursor *oldest; // [nranks]
 };
 
-/// Bind `log` to slice `rank`. Everything reachable stays; a new slice is empty. `keep`: see the struct; the spill file is used if `hooks->grow_spill`.
+/// Bind `log` to slice `rank`. Everything reachable stays; a new slice is empty. `keep`: see the struct; the spill file
+/// is used if `hooks->grow_spill`.
 void egd_log_attach(struct egd_log *log, struct egd_segment *seg, uint32_t rank, bool keep, uint64_t limit,
                     const struct egd_log_hooks *hooks);
 /// Give the arrays of `log` back (not the slice's content).
 void egd_log_detach(struct egd_log *log);
 
-/// Begin a record to `dest`: room for `length` payload bytes, fields set, not visible. NULL: neither memory nor spill space is left (nothing changed).
+/// Begin a record to `dest`: room for `length` payload bytes, fields set, not visible. NULL: neither memory nor spill
+/// space is left (nothing changed).
 struct egd_record *egd_log_open(struct egd_log *log, uint32_t dest, uint32_t kind, uint64_t imm, uint32_t cookie,
                                 uint16_t header_length, uint64_t length);
 /// Make the record visible with the next ssn. Does not wake anybody.
@@ -83,7 +87,8 @@ struct egd_reader {
   uint64_t ssn;    // of the next record
 };
 
-static inline void egd_reader_init(struct egd_reader *reader, struct egd_segment *seg, uint32_t from, uint32_t to, uint64_t ssn) {
+static inline void egd_reader_init(struct egd_reader *reader, struct egd_segment *seg, uint32_t from, uint32_t to,
+                                   uint64_t ssn) {
   *reader = (struct egd_reader){.seg = seg, .from = from, .to = to, .ssn = ssn};
 }
 /// Locate ssn in the channel. EGD_ERR_NOT_FOUND: the channel is still empty; EGD_ERR_LOST: ssn was freed already.
@@ -110,7 +115,8 @@ static inline void egd_reader_advance(struct egd_reader *reader, const struct eg
 }
 
 /// Copy [offset, offset+length) of the record's payload to `to`.
-void egd_record_read(const struct egd_segment *seg, const struct egd_record *record, uint64_t offset, void *to, size_t length);
+void egd_record_read(const struct egd_segment *seg, const struct egd_record *record, uint64_t offset, void *to,
+                     size_t length);
 /// Address of the payload if it is in one piece, else NULL.
 const void *egd_record_contiguous(const struct egd_segment *seg, const struct egd_record *record);
 

@@ -59,8 +59,7 @@ int egd_segment_map(int fd, struct egd_segment **ret_segment) {
     status = EGD_ERR_CORRUPT;
   else if (peek->version != EGD_SEGMENT_VERSION)
     status = EGD_ERR_VERSION;
-  else if (peek->nranks == 0 || peek->nranks > EGD_MAX_RANKS ||
-           (uint64_t)st.st_size != egd_segment_size(peek->nranks))
+  else if (peek->nranks == 0 || peek->nranks > EGD_MAX_RANKS || (uint64_t)st.st_size != egd_segment_size(peek->nranks))
     status = EGD_ERR_CORRUPT;
   else
     nranks = peek->nranks;
@@ -79,7 +78,8 @@ int egd_segment_map(int fd, struct egd_segment **ret_segment) {
 
 int egd_segment_reset_slice(int fd, struct egd_segment *seg, uint32_t rank) {
   if (rank >= seg->nranks) return EGD_ERR_INVALID;
-  if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)egd_slice(seg, rank), (off_t)seg->slice_size) != 0)
+  if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)egd_slice(seg, rank), (off_t)seg->slice_size) !=
+      0)
     return EGD_ERR_IO;
   return EGD_OK;
 }

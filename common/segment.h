@@ -16,12 +16,12 @@
 
 #define EGD_SEGMENT_MAGIC 0x31474553444745ull // "EGDSEG1"
 #define EGD_SEGMENT_VERSION 1u
-#define EGD_SEGMENT_BASE 0x100000000000ull // 16 TiB: far from anything that the kernel or the application maps
-#define EGD_SPILL_BASE 0x300000000000ull   // the spill file (local disk), same offsets scheme, see EGD_SPILL_BIT
-#define EGD_SPILL_BIT (1ull << 46)         // in an offset: the rest is an offset into the spill file
+#define EGD_SEGMENT_BASE 0x100000000000ull      // 16 TiB: far from anything that the kernel or the application maps
+#define EGD_SPILL_BASE 0x300000000000ull        // the spill file (local disk), same offsets scheme, see EGD_SPILL_BIT
+#define EGD_SPILL_BIT (1ull << 46)              // in an offset: the rest is an offset into the spill file
 #define EGD_RUNTIME_HEAP_BASE 0x0f0000000000ull // private arenas of the runtime (part of the rank's image)
-#define EGD_SEGMENT_FD 960 // the descriptor under which a rank and its watchdog inherit the memfd
-#define EGD_AGENT_FD 961   // rank: stream to its watchdog (egida-exec); see docs/formats/control.md
+#define EGD_SEGMENT_FD 960                      // the descriptor under which a rank and its watchdog inherit the memfd
+#define EGD_AGENT_FD 961    // rank: stream to its watchdog (egida-exec); see docs/formats/control.md
 #define EGD_IMAGE_SIGNAL 64 // sent by the agent to a rank whose requested image does not begin for some 300 ms
 #define EGD_MAX_RANKS 4096u
 #define EGD_CACHE_LINE 64
@@ -29,11 +29,11 @@
 // ---- messages ------------------------------------------------------------------------------------------------------
 
 enum egd_record_kind {
-  EGD_RECORD_LINK = 1,    // not a message: the channel continues at offset `payload`
-  EGD_RECORD_TAG = 2,     // tagged message; imm = tag
+  EGD_RECORD_LINK = 1,     // not a message: the channel continues at offset `payload`
+  EGD_RECORD_TAG = 2,      // tagged message; imm = tag
   EGD_RECORD_TAG_SYNC = 3, // tagged message whose sender waits for an ack; imm = tag, cookie = sender's request id
   EGD_RECORD_SYNC_ACK = 4, // cookie = the request id to complete at the receiver of the ack
-  EGD_RECORD_AM = 5,      // active message; imm = id
+  EGD_RECORD_AM = 5,       // active message; imm = id
 };
 
 // A message as it stands in the log of its sender. `commit` is stored last with release order: ssn + 1; zero means not
@@ -41,12 +41,12 @@ enum egd_record_kind {
 // Records are aligned to, and occupy a multiple of, EGD_CACHE_LINE bytes.
 struct egd_record {
   _Atomic uint64_t commit;
-  uint64_t length;  // payload bytes
-  uint64_t imm;     // tag or active-message id
-  uint32_t cookie;  // see the kind
-  uint16_t kind;    // enum egd_record_kind
+  uint64_t length;        // payload bytes
+  uint64_t imm;           // tag or active-message id
+  uint32_t cookie;        // see the kind
+  uint16_t kind;          // enum egd_record_kind
   uint16_t header_length; // EGD_RECORD_AM: how many of the leading payload bytes are the AM's header; else 0
-  uint64_t payload; // LINK: offset of the next block; extents: offset of the first struct egd_extent; inline: 0
+  uint64_t payload;       // LINK: offset of the next block; extents: offset of the first struct egd_extent; inline: 0
   unsigned char inline_payload[24]; // and on, beyond the struct
 };
 #define EGD_RECORD_HEADER 40u
@@ -62,11 +62,11 @@ struct egd_extent {
 
 // Channel s -> d, in the slice of s. Written by s (on the node of s) or by the agent (mirror on the node of d).
 struct egd_channel {
-  _Atomic uint64_t head;      // offset of the first retained block, 0 = nothing was ever sent
-  _Atomic uint64_t head_ssn;  // ssn of the first record in that block
-  _Atomic uint64_t tail;      // offset at which the next record goes
-  _Atomic uint64_t published; // number of records published since the start of the job: the next ssn
-  uint64_t tail_end;          // end offset of the tail block
+  _Atomic uint64_t head;       // offset of the first retained block, 0 = nothing was ever sent
+  _Atomic uint64_t head_ssn;   // ssn of the first record in that block
+  _Atomic uint64_t tail;       // offset at which the next record goes
+  _Atomic uint64_t published;  // number of records published since the start of the job: the next ssn
+  uint64_t tail_end;           // end offset of the tail block
   _Atomic uint64_t generation; // seqlock over head/head_ssn: odd while they change
   uint64_t reserved[2];
 };
@@ -102,9 +102,9 @@ enum egd_fault_point {
 
 struct egd_rank_cb {
   // --- polled by senders: one line ---
-  _Atomic uint32_t sleeping; // futex word: 1 while the rank waits for messages (rank)
-  _Atomic uint32_t wakeups;  // bumped by whoever wakes the rank
-  _Atomic uint32_t state;    // enum egd_rank_state (watchdog until RUNNING, then rank)
+  _Atomic uint32_t sleeping;    // futex word: 1 while the rank waits for messages (rank)
+  _Atomic uint32_t wakeups;     // bumped by whoever wakes the rank
+  _Atomic uint32_t state;       // enum egd_rank_state (watchdog until RUNNING, then rank)
   _Atomic uint32_t incarnation; // 0 for the first execution (watchdog, before the process starts)
   uint64_t pad0[6];
 
@@ -114,7 +114,7 @@ struct egd_rank_cb {
   _Atomic uint32_t fault_point;   // enum egd_fault_point, armed by the agent
   _Atomic uint32_t fault_done;    // set by the rank just before it kills itself, so that the point fires once
   _Atomic uint64_t fault_count;
-  _Atomic uint32_t quiesce;       // 1: take an image synchronously, then stop (end of job with resume)
+  _Atomic uint32_t quiesce; // 1: take an image synchronously, then stop (end of job with resume)
   uint32_t pad1[9];
 
   // --- life (rank unless said) ---
@@ -129,33 +129,35 @@ struct egd_rank_cb {
   _Atomic uint64_t admissions;     // messages admitted ever
 
   // --- images (rank or its image-writing child) ---
-  _Atomic uint32_t image_started;  // number of the newest image begun
-  _Atomic uint32_t image_durable;  // number of the newest durable image; 0 = none yet. Image number 1 is "image 0" of the papers
-  _Atomic int32_t image_child;     // pid of the writer, 0 = none
-  _Atomic int32_t image_error;     // errno of the last image that failed, 0 = the last one succeeded
+  _Atomic uint32_t image_started; // number of the newest image begun
+  _Atomic uint32_t
+      image_durable; // number of the newest durable image; 0 = none yet. Image number 1 is "image 0" of the papers
+  _Atomic int32_t image_child; // pid of the writer, 0 = none
+  _Atomic int32_t image_error; // errno of the last image that failed, 0 = the last one succeeded
   _Atomic uint64_t image_bytes, image_stall_ns, image_write_ns; // of the newest durable image
 
   // --- determinant log: ring of EGD_DETERMINANT_RING bytes; positions grow for ever ---
-  _Atomic uint64_t determinant_head;    // bytes appended (rank; agent when it restores a rank on a new node)
-  _Atomic uint64_t determinant_tail;    // bytes before this are covered by the oldest retained image
-  _Atomic uint64_t determinant_newest;  // position covered by the newest durable image
-  _Atomic uint64_t determinant_stable;  // bytes known to be stable outside the node (agent); unused on one node
+  _Atomic uint64_t determinant_head;   // bytes appended (rank; agent when it restores a rank on a new node)
+  _Atomic uint64_t determinant_tail;   // bytes before this are covered by the oldest retained image
+  _Atomic uint64_t determinant_newest; // position covered by the newest durable image
+  _Atomic uint64_t determinant_stable; // bytes known to be stable outside the node (agent); unused on one node
 
   // --- output ring: struct egd_output_record + bytes, padded to 8; positions grow for ever ---
-  _Atomic uint64_t output_head;     // appended (rank)
-  _Atomic uint64_t output_taken;    // forwarded by the agent
-  _Atomic uint64_t output_acked;    // acknowledged by the launcher (agent); the ring may reuse these bytes
-  _Atomic uint32_t output_waiting;  // rank waits for room: futex word
+  _Atomic uint64_t output_head;    // appended (rank)
+  _Atomic uint64_t output_taken;   // forwarded by the agent
+  _Atomic uint64_t output_acked;   // acknowledged by the launcher (agent); the ring may reuse these bytes
+  _Atomic uint32_t output_waiting; // rank waits for room: futex word
   uint32_t pad2;
 
   // --- log of sent messages ---
-  _Atomic uint64_t log_bytes;       // allocated in memory now
-  _Atomic uint64_t log_spilled;     // allocated in the spill file now
-  _Atomic uint64_t log_peak;        // highest log_bytes
+  _Atomic uint64_t log_bytes;   // allocated in memory now
+  _Atomic uint64_t log_spilled; // allocated in the spill file now
+  _Atomic uint64_t log_peak;    // highest log_bytes
 
   // --- a restored rank and its agent (several nodes only): see pmix_agent/mover.h ---
   _Atomic uint32_t cursors_ready; // incarnation + 1 whose read cursors stand in `consumed` (rank, once after a restore)
-  _Atomic uint32_t mirrors_ready; // same value: mirrors hold, or will hold, all records from there on (agent); futex word
+  _Atomic uint32_t
+      mirrors_ready; // same value: mirrors hold, or will hold, all records from there on (agent); futex word
 };
 
 struct egd_output_record {
@@ -163,25 +165,26 @@ struct egd_output_record {
   uint32_t stream; // 1 or 2
 };
 
-// ---- the header of the segment ---------------------------------------------------------------------------------------
+// ---- the header of the segment
+// ---------------------------------------------------------------------------------------
 
 struct egd_segment {
   uint64_t magic;
   uint32_t version, nranks;
   uint32_t node, nnodes;
-  uint64_t slice_size;     // bytes of virtual space per rank
-  uint64_t slices;         // offset of slice 0
-  uint64_t log_limit;      // budget of one rank's message log in memory, bytes
-  uint64_t job_hash;       // XXH3 of job id and secret: images of other jobs are refused
+  uint64_t slice_size; // bytes of virtual space per rank
+  uint64_t slices;     // offset of slice 0
+  uint64_t log_limit;  // budget of one rank's message log in memory, bytes
+  uint64_t job_hash;   // XXH3 of job id and secret: images of other jobs are refused
   char job_id[64];
-  char job_dir[512];       // absolute: shared folder of the job (images, PMI state, files that outlive nodes)
-  char node_dir[512];      // absolute: the node's "local disk"
+  char job_dir[512];  // absolute: shared folder of the job (images, PMI state, files that outlive nodes)
+  char node_dir[512]; // absolute: the node's "local disk"
   struct egd_plan plan;
-  _Atomic uint32_t started;  // 1: image 0 of all ranks is durable; outputs and file changes may leave (agent)
+  _Atomic uint32_t started;        // 1: image 0 of all ranks is durable; outputs and file changes may leave (agent)
   _Atomic uint32_t agent_sleeping; // 1: ring the doorbell (FIFO node_dir/doorbell) after publishing for the agent
   _Atomic int32_t agent_pid;
-  _Atomic uint32_t divergence_warn; // 1: --divergence=warn
-  _Atomic uint32_t birth;    // bumped when start-up was lost and all ranks start anew
+  _Atomic uint32_t divergence_warn;     // 1: --divergence=warn
+  _Atomic uint32_t birth;               // bumped when start-up was lost and all ranks start anew
   _Atomic uint32_t home[EGD_MAX_RANKS]; // node of each rank (agent)
 };
 
@@ -220,13 +223,17 @@ static inline uint64_t egd_slice_size(uint32_t nranks) {
   return size & ~((1ull << 21) - 1);
 }
 /// Virtual size of the whole segment (header + slices), bytes.
-static inline uint64_t egd_segment_size(uint32_t nranks) { return (2ull << 20) + nranks * egd_slice_size(nranks); }
+static inline uint64_t egd_segment_size(uint32_t nranks) {
+  return (2ull << 20) + nranks * egd_slice_size(nranks);
+}
 
 static inline void *egd_at(const struct egd_segment *seg, uint64_t offset) {
   if (offset & EGD_SPILL_BIT) return (void *)(EGD_SPILL_BASE + (offset & ~EGD_SPILL_BIT));
   return (unsigned char *)(uintptr_t)seg + offset;
 }
-static inline uint64_t egd_slice(const struct egd_segment *seg, uint32_t rank) { return seg->slices + rank * seg->slice_size; }
+static inline uint64_t egd_slice(const struct egd_segment *seg, uint32_t rank) {
+  return seg->slices + rank * seg->slice_size;
+}
 static inline struct egd_rank_cb *egd_cb(const struct egd_segment *seg, uint32_t rank) {
   return egd_at(seg, egd_slice(seg, rank) + EGD_SLICE_CB);
 }
@@ -255,7 +262,8 @@ int egd_segment_create(uint32_t nranks, uint32_t node, uint32_t nnodes, const ch
 /// Map a segment of `fd` at EGD_SEGMENT_BASE, MAP_SHARED. EGD_ERR_CORRUPT or EGD_ERR_VERSION if it is none of ours.
 /// The process keeps it mapped for its life. Uses plain system calls only.
 int egd_segment_map(int fd, struct egd_segment **ret_segment);
-/// Forget all state of `rank`'s slice (its memory is given back); used when start-up begins anew and when a rank leaves.
+/// Forget all state of `rank`'s slice (its memory is given back); used when start-up begins anew and when a rank
+/// leaves.
 int egd_segment_reset_slice(int fd, struct egd_segment *seg, uint32_t rank);
 
 #endif

@@ -1,9 +1,11 @@
-// A determinant: what made a non-deterministic event come out as it did (the paper, section 3.1). On the wire and in the log: little-endian, 16 bytes, followed by
-// `length` data bytes padded to 16. Byte by byte: docs/formats/determinant.md.
+// A determinant: what made a non-deterministic event come out as it did (the paper, section 3.1). On the wire and in
+// the log: little-endian, 16 bytes, followed by `length` data bytes padded to 16. Byte by byte:
+// docs/formats/determinant.md.
 //
-// A receive event's determinant is {source, ssn, dest, dsn} in the paper. Here dest is the owner of the log, dsn the number of admissions before it
-// in that log, ssn the number of earlier admissions from the same source (channels are FIFO; its low 16 bits are kept as a check), and `value` the event
-// position: the number of the progress call that admitted it.
+// A receive event's determinant is {source, ssn, dest, dsn} in the paper. Here dest is the owner of the log, dsn the
+// number of admissions before it in that log, ssn the number of earlier admissions from the same source (channels are
+// FIFO; its low 16 bits are kept as a check), and `value` the event position: the number of the progress call that
+// admitted it.
 #ifndef EGIDA_PROTOCOL_DETERMINANT_H
 #define EGIDA_PROTOCOL_DETERMINANT_H
 
@@ -13,10 +15,10 @@ enum egd_determinant_kind { EGD_DETERMINANT_ADMIT = 1 }; // others: enum egd_eve
 
 struct egd_determinant {
   uint8_t kind;
-  uint8_t check;  // XOR of the other bytes ^ 0xA5: a torn or foreign entry is recognised
-  uint16_t aux;   // ADMIT: low bits of ssn
+  uint8_t check;   // XOR of the other bytes ^ 0xA5: a torn or foreign entry is recognised
+  uint16_t aux;    // ADMIT: low bits of ssn
   uint32_t source; // ADMIT: sender; others: number of data bytes
-  uint64_t value; // ADMIT: progress call; others: the event's value
+  uint64_t value;  // ADMIT: progress call; others: the event's value
 };
 _Static_assert(sizeof(struct egd_determinant) == 16, "wire format");
 

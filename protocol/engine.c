@@ -52,8 +52,7 @@ bool egd_engine_poll(struct egd_engine *engine) {
 enum egd_step egd_engine_next_replay(struct egd_engine *engine, uint32_t *ret_source) {
   const struct egd_determinant *next = egd_engine_peek(engine);
   if (!next || next->kind != EGD_DETERMINANT_ADMIT || next->value != engine->state->polls) return EGD_STEP_NONE;
-  if (next->source >= engine->nranks ||
-      next->aux != (uint16_t)engine->state->peers[next->source].received)
+  if (next->source >= engine->nranks || next->aux != (uint16_t)engine->state->peers[next->source].received)
     engine->env->diverged(engine->ctx, "another message is next in the channel", next, engine->state->determinants);
   *ret_source = next->source;
   return engine->env->available(engine->ctx, next->source) ? EGD_STEP_ADMIT : EGD_STEP_WAIT;

@@ -1,11 +1,14 @@
-// The rank engine: the event-driven heart of a protocol (the paper, section 3.1), the same in the runtime and in the simulator.
+// The rank engine: the event-driven heart of a protocol (the paper, section 3.1), the same in the runtime and in the
+// simulator.
 //
-// It counts events, turns admissions and other non-deterministic events into determinants while live, and drives them from the log while
-// replaying. Pure: everything outside comes through struct egd_env; it never blocks, waits or allocates.
+// It counts events, turns admissions and other non-deterministic events into determinants while live, and drives them
+// from the log while replaying. Pure: everything outside comes through struct egd_env; it never blocks, waits or
+// allocates.
 //
-// Positions. A progress call ("poll") is the unit. Admissions carry the poll at which they happened; every visible act publishes the current
-// poll number, so that a later incarnation knows up to which poll nothing else was admitted (non-arrival is a determinant too). Replay ends at the first
-// poll beyond both the log's last determinant and the last published poll.
+// Positions. A progress call ("poll") is the unit. Admissions carry the poll at which they happened; every visible act
+// publishes the current poll number, so that a later incarnation knows up to which poll nothing else was admitted
+// (non-arrival is a determinant too). Replay ends at the first poll beyond both the log's last determinant and the last
+// published poll.
 #ifndef EGIDA_PROTOCOL_ENGINE_H
 #define EGIDA_PROTOCOL_ENGINE_H
 
@@ -17,21 +20,24 @@
 
 // Part of the rank: goes back with its image. Relocatable, no pointers.
 struct egd_state {
-  uint64_t polls;      // progress calls
-  uint64_t admissions; // dsn of the next admission
-  uint64_t sends;      // messages sent, over all destinations
+  uint64_t polls;        // progress calls
+  uint64_t admissions;   // dsn of the next admission
+  uint64_t sends;        // messages sent, over all destinations
   uint64_t determinants; // position in the determinant log: bytes appended, or consumed in replay
-  uint64_t output;     // position in the output log
+  uint64_t output;       // position in the output log
   struct egd_peer_state {
     uint64_t sent;     // ssn of the next message to that rank
     uint64_t received; // ssn of the next message from that rank
   } peers[];           // [nranks]
 };
-static inline size_t egd_state_size(uint32_t nranks) { return sizeof(struct egd_state) + nranks * sizeof(struct egd_peer_state); }
+static inline size_t egd_state_size(uint32_t nranks) {
+  return sizeof(struct egd_state) + nranks * sizeof(struct egd_peer_state);
+}
 
 // The outside, given by the runtime or the simulator. All functions return at once.
 struct egd_env {
-  /// Append to the determinant log; it has room (the caller of egd_engine_event made sure). Crash-safe: counts once `egd_env.append` returned.
+  /// Append to the determinant log; it has room (the caller of egd_engine_event made sure). Crash-safe: counts once
+  /// `egd_env.append` returned.
   void (*append)(void *ctx, uint64_t position, const struct egd_determinant *determinant, const void *data);
   /// Copy `length` bytes of the log from `position` (below the head).
   void (*read)(void *ctx, uint64_t position, void *to, size_t length);
@@ -51,7 +57,7 @@ struct egd_engine {
   const struct egd_plan *plan;
   struct egd_state *state;
   uint32_t nranks;
-  bool logging;   // events become determinants
+  bool logging; // events become determinants
   bool replaying;
   uint64_t replay_end;   // head of the determinant log when the replay began
   uint64_t replay_polls; // nothing but logged admissions happened up to this poll
@@ -67,7 +73,8 @@ enum egd_step {
 
 void egd_engine_init(struct egd_engine *engine, const struct egd_env *env, void *ctx, const struct egd_plan *plan,
                      struct egd_state *state, uint32_t nranks);
-/// After `state` was restored from an image: replay up to `head` and to poll `polls`. Live at once if there is nothing to replay.
+/// After `state` was restored from an image: replay up to `head` and to poll `polls`. Live at once if there is nothing
+/// to replay.
 void egd_engine_recover(struct egd_engine *engine, uint64_t head, uint64_t polls);
 /// Begin a progress call. Returns true if this call ended the replay.
 bool egd_engine_poll(struct egd_engine *engine);
@@ -78,7 +85,8 @@ const struct egd_determinant *egd_engine_peek(struct egd_engine *engine);
 /// Consume the peeked event, copying min(size, length) data bytes.
 void egd_engine_take(struct egd_engine *engine, void *data, size_t size);
 /// Log a live event with data.
-void egd_engine_event(struct egd_engine *engine, uint8_t kind, uint16_t aux, uint64_t value, const void *data, uint32_t length);
+void egd_engine_event(struct egd_engine *engine, uint8_t kind, uint16_t aux, uint64_t value, const void *data,
+                      uint32_t length);
 
 static inline enum egd_step egd_engine_next(struct egd_engine *engine, uint32_t *ret_source) {
   if (__builtin_expect(engine->replaying, 0)) return egd_engine_next_replay(engine, ret_source);

@@ -11,8 +11,8 @@
 
 // Where a determinant becomes stable.
 enum egd_determinant_store {
-  EGD_DETERMINANT_NONE = 0,      // not logged: no recovery (specs/none.egd)
-  EGD_DETERMINANT_PROCESSES = 1, // volatile memory of f other processes (failure domains)
+  EGD_DETERMINANT_NONE = 0,        // not logged: no recovery (specs/none.egd)
+  EGD_DETERMINANT_PROCESSES = 1,   // volatile memory of f other processes (failure domains)
   EGD_DETERMINANT_SHARED_DISK = 2, // a shared ("NFS") disk folder, group commit
 };
 
@@ -39,10 +39,10 @@ struct egd_plan {
   uint32_t determinant_store;
   uint32_t message_store;
   uint32_t checkpoint_protocol;
-  uint32_t f;                    // failures of other failure domains that determinants outlive (default 1)
+  uint32_t f;                      // failures of other failure domains that determinants outlive (default 1)
   uint64_t checkpoint_interval_ns; // 0: only on request
-  uint64_t spec_hash;            // XXH3-64 of the specification's text
-  char name[64];                 // specification's name, NUL-terminated ("pessimistic")
+  uint64_t spec_hash;              // XXH3-64 of the specification's text
+  char name[64];                   // specification's name, NUL-terminated ("pessimistic")
 };
 
 #endif

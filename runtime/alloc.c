@@ -1,5 +1,5 @@
-// The runtime's heap: power-of-two size classes on one private mapping at a fixed address, so that a rank's own heap and
-// mmap layout are the same with and without us, and the same in a replay.
+// The runtime's heap: power-of-two size classes on one private mapping at a fixed address, so that a rank's own heap
+// and mmap layout are the same with and without us, and the same in a replay.
 #include <string.h>
 #include <sys/mman.h>
 #include "runtime/internal.h"
@@ -43,7 +43,9 @@ void *egd_alloc(size_t size) {
   return p;
 }
 
-void *egd_calloc(size_t size) { return memset(egd_alloc(size), 0, size); }
+void *egd_calloc(size_t size) {
+  return memset(egd_alloc(size), 0, size);
+}
 
 void egd_free(void *p, size_t size) {
   if (!p) return;

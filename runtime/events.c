@@ -18,13 +18,15 @@ void egd_determinants_make_room(uint64_t bytes) {
   if (position < asked_at) return;
   asked_at = position + EGD_DETERMINANT_RING / 16;
   if (ring_used() + bytes > EGD_DETERMINANT_RING)
-    egd_die("the determinant log is full (%lu MiB) and no image could be taken to empty it", (unsigned long)(EGD_DETERMINANT_RING >> 20));
+    egd_die("the determinant log is full (%lu MiB) and no image could be taken to empty it",
+            (unsigned long)(EGD_DETERMINANT_RING >> 20));
   atomic_fetch_add(&egd_rank.cb->image_request, 1);
   atomic_store(&egd_rank.cb->attention, 1);
 }
 
 void egd_determinants_check(void) {
-  if (__builtin_expect(egd_rank.logging && !egd_rank.replaying && ring_used() > EGD_DETERMINANT_RING / 2, 0)) egd_image_now();
+  if (__builtin_expect(egd_rank.logging && !egd_rank.replaying && ring_used() > EGD_DETERMINANT_RING / 2, 0))
+    egd_image_now();
 }
 
 bool egd_event_next_is(enum egd_event_kind kind, uint32_t aux) {
@@ -32,7 +34,8 @@ bool egd_event_next_is(enum egd_event_kind kind, uint32_t aux) {
   return next && next->kind == kind && next->aux == (uint16_t)aux;
 }
 
-bool egd_event_replay(enum egd_event_kind kind, uint32_t aux, int64_t *ret_value, void *data, size_t size, size_t *ret_length) {
+bool egd_event_replay(enum egd_event_kind kind, uint32_t aux, int64_t *ret_value, void *data, size_t size,
+                      size_t *ret_length) {
   if (!egd_rank.logging) return false;
   egd_determinants_check();
   const struct egd_determinant *next = egd_engine_peek(&egd_rt.engine);
@@ -90,9 +93,11 @@ static void output_piece(uint32_t stream, const void *data, uint32_t length) {
     if (position < head) { // went out before
       if (head - position <= EGD_OUTPUT_RING &&
           (ring_differs(position, &record, sizeof(record)) || ring_differs(position + sizeof(record), data, length))) {
-        egd_say("replay diverged: output on stream %u at byte %lu of the output log differs from what was printed before",
-                stream, (unsigned long)position);
-        if (!atomic_load(&egd_rank.seg->divergence_warn)) egd_die("the job ends rather than go on with a wrong state (--divergence=warn goes on)");
+        egd_say(
+            "replay diverged: output on stream %u at byte %lu of the output log differs from what was printed before",
+            stream, (unsigned long)position);
+        if (!atomic_load(&egd_rank.seg->divergence_warn))
+          egd_die("the job ends rather than go on with a wrong state (--divergence=warn goes on)");
       }
       egd_rt.state->output += size;
       return;

@@ -10,8 +10,8 @@
 
 #define PATH_SIZE 640
 
-// What is true at the moment of the image; the writer publishes it once the image is durable. The writer is a copy of the rank,
-// so it reads its own copy of this.
+// What is true at the moment of the image; the writer publishes it once the image is durable. The writer is a copy of
+// the rank, so it reads its own copy of this.
 static struct {
   uint32_t number;
   uint64_t determinants;
@@ -49,7 +49,8 @@ static void image_finished(void *arg, int status, uint64_t bytes, uint64_t write
   struct egd_rank_cb *cb = egd_rank.cb;
   if (status != 0) {
     if (atomic_exchange(&cb->image_error, -status) != -status)
-      egd_say("image %u could not be written to %s (error %d); the job goes on with the images that it has", shot.number, shot.path, -status);
+      egd_say("image %u could not be written to %s (error %d); the job goes on with the images that it has",
+              shot.number, shot.path, -status);
     atomic_store(&cb->attention, 1);
     return;
   }
@@ -71,7 +72,9 @@ static void image_finished(void *arg, int status, uint64_t bytes, uint64_t write
   atomic_store(&cb->attention, 1);
 }
 
-static void image_begun(void *arg) { egd_fault(EGD_FAULT_CHECKPOINT, shot.number); }
+static void image_begun(void *arg) {
+  egd_fault(EGD_FAULT_CHECKPOINT, shot.number);
+}
 
 static void restored(void);
 
@@ -92,7 +95,8 @@ static void take_image(bool async) {
   excluded[0].end = EGD_SEGMENT_BASE + egd_segment_size(egd_rank.nranks);
   excluded[1].begin = EGD_SPILL_BASE;
   excluded[1].end = EGD_SPILL_BASE + egd_segment_size(egd_rank.nranks);
-  static int excluded_fds[] = {0, 1, 2, EGD_SEGMENT_FD, EGD_SEGMENT_FD + 1, EGD_SEGMENT_FD + 2, EGD_SEGMENT_FD + 3, EGD_SEGMENT_FD + 4, -1};
+  static int excluded_fds[] = {
+      0, 1, 2, EGD_SEGMENT_FD, EGD_SEGMENT_FD + 1, EGD_SEGMENT_FD + 2, EGD_SEGMENT_FD + 3, EGD_SEGMENT_FD + 4, -1};
   size_t nfds = 8;
   if (egd_rt.pmi_fd >= 0) excluded_fds[nfds++] = egd_rt.pmi_fd;
   struct egd_image_request request = {
@@ -141,8 +145,9 @@ static bool writer_at_work(bool wait) {
   return false;
 }
 
-// The agent sends EGD_IMAGE_SIGNAL when a requested image does not begin because the program computes. In runtime code (and in
-// trapped system calls) it does nothing: a safe point follows there anyway. It runs on the runtime's alternate stack, so that the program's own stack holds no trace.
+// The agent sends EGD_IMAGE_SIGNAL when a requested image does not begin because the program computes. In runtime code
+// (and in trapped system calls) it does nothing: a safe point follows there anyway. It runs on the runtime's alternate
+// stack, so that the program's own stack holds no trace.
 static void on_image_signal(int signal) {
   if (egd_rank.in_runtime) return;
   egd_safe_point();
@@ -154,7 +159,8 @@ static void install_image_signal(void) {
     unsigned long flags;
     void (*restorer)(void);
     uint64_t mask;
-  } action = {on_image_signal, 0x04000000 /* SA_RESTORER */ | SA_ONSTACK | SA_RESTART, egd_sigreturn, ~0ull & ~(1ull << (SIGSYS - 1))};
+  } action = {on_image_signal, 0x04000000 /* SA_RESTORER */ | SA_ONSTACK | SA_RESTART, egd_sigreturn,
+              ~0ull & ~(1ull << (SIGSYS - 1))};
   egd_sys4(SYS_rt_sigaction, EGD_IMAGE_SIGNAL, &action, 0, 8);
 }
 
@@ -167,7 +173,8 @@ void egd_image_first(void) {
 }
 
 void egd_image_now(void) {
-  while (writer_at_work(true)) {}
+  while (writer_at_work(true)) {
+  }
   for (int i = 0; i < 2; i++) { // two generations are kept: the second image frees what the first covers
     take_image(false);
     if (egd_rank.replaying) return;
@@ -184,7 +191,8 @@ void egd_attend(void) {
   atomic_store(&cb->attention, 0);
   bool busy = writer_at_work(false);
   if (atomic_load(&cb->quiesce)) {
-    while (writer_at_work(true)) {}
+    while (writer_at_work(true)) {
+    }
     take_image(false);
     if (atomic_load(&cb->quiesce))
       for (;;) egd_sleep(1000000000); // stopped: the watchdog ends this incarnation
@@ -203,7 +211,8 @@ void egd_safe_point(void) {
   egd_rank.in_runtime--;
 }
 
-// ---- a new incarnation ------------------------------------------------------------------------------------------------
+// ---- a new incarnation
+// ------------------------------------------------------------------------------------------------
 
 // Several nodes: the agent has to point the mirrors at what this incarnation wants to read.
 static void agree_on_cursors(void) {
@@ -222,12 +231,14 @@ static void restored(void) {
   struct egd_rank_cb *cb = egd_rank.cb;
   struct egd_segment *seg = egd_rank.seg;
   atomic_store(&cb->image_child, 0);
-  if (atomic_load(&cb->image_started) < shot.number) { // another node than the image's: this segment has nothing of the log yet
+  if (atomic_load(&cb->image_started) <
+      shot.number) { // another node than the image's: this segment has nothing of the log yet
     egd_log_snapshot_restore(shot.path);
     atomic_store(&cb->image_started, shot.number);
     atomic_store(&cb->image_durable, shot.number);
     atomic_store(&cb->determinant_newest, shot.determinants);
-    for (uint32_t peer = 0; peer < egd_rank.nranks; peer++) atomic_store(&egd_newest(seg, egd_rank.self)[peer], shot.consumed[peer]);
+    for (uint32_t peer = 0; peer < egd_rank.nranks; peer++)
+      atomic_store(&egd_newest(seg, egd_rank.self)[peer], shot.consumed[peer]);
   }
   for (uint32_t peer = 0; peer < egd_rank.nranks; peer++)
     atomic_store(&egd_consumed(seg, egd_rank.self)[peer], shot.consumed[peer]);

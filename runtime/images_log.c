@@ -27,7 +27,8 @@ static void add_offset(struct egd_log_snapshot *snapshot, uint64_t offset, uint6
 }
 
 // Blocks up to the tail, and the payload of the records in them.
-static void add_channel(struct egd_log_snapshot *snapshot, const struct egd_channel *channel, uint64_t oldest_record, uint64_t oldest_block) {
+static void add_channel(struct egd_log_snapshot *snapshot, const struct egd_channel *channel, uint64_t oldest_record,
+                        uint64_t oldest_block) {
   uint64_t tail = atomic_load(&channel->tail), at = oldest_record, block = oldest_block, from = block;
   if (!atomic_load(&channel->head)) return;
   while (at != tail) {
@@ -55,9 +56,11 @@ void egd_log_snapshot_make(struct egd_log_snapshot *ret_snapshot) {
   memcpy(ret_snapshot->channels, egd_channel(seg, egd_rank.self, 0), ret_snapshot->channels_size);
   add(ret_snapshot, TAG_CHANNELS, ret_snapshot->channels, ret_snapshot->channels_size);
   for (uint32_t peer = 0; peer < egd_rank.nranks; peer++)
-    add_channel(ret_snapshot, egd_channel(seg, egd_rank.self, peer), egd_rt.log.oldest[peer].offset, egd_rt.log.oldest[peer].block);
+    add_channel(ret_snapshot, egd_channel(seg, egd_rank.self, peer), egd_rt.log.oldest[peer].offset,
+                egd_rt.log.oldest[peer].block);
   struct output_counters *output = ret_snapshot->output = egd_alloc(sizeof(*output));
-  *output = (struct output_counters){.position = atomic_load(&egd_rank.cb->output_head), .acked = atomic_load(&egd_rank.cb->output_acked)};
+  *output = (struct output_counters){.position = atomic_load(&egd_rank.cb->output_head),
+                                     .acked = atomic_load(&egd_rank.cb->output_acked)};
   add(ret_snapshot, TAG_OUTPUT, output, sizeof(*output));
   uint64_t ring = egd_slice(seg, egd_rank.self) + EGD_SLICE_OUTPUT;
   uint64_t begin = output->acked % EGD_OUTPUT_RING, length = output->position - output->acked;

@@ -1,5 +1,6 @@
-// The part of the message log and of the output that an image must carry when it has to outlive its node: the retained records of the rank's
-// own channels and what the launcher has not acknowledged yet. Segment offsets are the same on every node, so pieces are saved and put back by offset.
+// The part of the message log and of the output that an image must carry when it has to outlive its node: the retained
+// records of the rank's own channels and what the launcher has not acknowledged yet. Segment offsets are the same on
+// every node, so pieces are saved and put back by offset.
 #ifndef EGIDA_RUNTIME_IMAGES_LOG_H
 #define EGIDA_RUNTIME_IMAGES_LOG_H
 
@@ -13,8 +14,8 @@ struct egd_log_snapshot {
   void *output; // copy of the counters of the output ring
 };
 
-/// List the pieces. Published records never change and are not reused before this image is durable or its writer is gone (the receivers' bounds
-/// only move with images), so they are written from the shared mapping itself.
+/// List the pieces. Published records never change and are not reused before this image is durable or its writer is
+/// gone (the receivers' bounds only move with images), so they are written from the shared mapping itself.
 void egd_log_snapshot_make(struct egd_log_snapshot *ret_snapshot);
 void egd_log_snapshot_drop(struct egd_log_snapshot *snapshot);
 /// Put the pieces of the image at `path` into the segment.

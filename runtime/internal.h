@@ -1,5 +1,5 @@
-// Shared by the files of runtime/ proper (not its rooms): the rank's whole runtime state. It lies in the runtime's own data and heap,
-// thus in the image; what must survive a roll-back lies in the node segment.
+// Shared by the files of runtime/ proper (not its rooms): the rank's whole runtime state. It lies in the runtime's own
+// data and heap, thus in the image; what must survive a roll-back lies in the node segment.
 #ifndef EGIDA_RUNTIME_INTERNAL_H
 #define EGIDA_RUNTIME_INTERNAL_H
 
@@ -12,15 +12,15 @@ struct egd_runtime {
   struct egd_engine engine;
   struct egd_state *state;
   struct egd_log log;
-  struct egd_reader *readers;  // [nranks] receiving side
-  struct egd_reader *compare;  // [nranks] replay: what was sent before
-  uint64_t *kept;              // [nranks] number of kept messages per source
-  uint64_t *kept_oldest;       // [nranks] ssn of the oldest kept one; valid if kept > 0
-  uint32_t next_ready;         // round robin over sources
+  struct egd_reader *readers; // [nranks] receiving side
+  struct egd_reader *compare; // [nranks] replay: what was sent before
+  uint64_t *kept;             // [nranks] number of kept messages per source
+  uint64_t *kept_oldest;      // [nranks] ssn of the oldest kept one; valid if kept > 0
+  uint32_t next_ready;        // round robin over sources
   uint32_t ready_words;
   unsigned char ready_idle[EGD_MAX_RANKS / 64]; // empty looks per ready word, for the hysteresis
   uint64_t last_poll_tsc;
-  uint64_t press_at; // log size at which receivers are asked for images next
+  uint64_t press_from, press_at; // log size at which receivers are asked for images: first, next
   uint32_t idle_polls, spin_limit;
   bool mpi_initialised;
   int pmi_fd;

@@ -10,7 +10,8 @@
 
 #define EXPORT __attribute__((visibility("default")))
 #define ADMISSIONS_PER_CALL 32u
-#define BACK_TO_BACK_CYCLES 4000u // an idle call that comes later than this after the one before: the program computes in between
+#define BACK_TO_BACK_CYCLES                                                                                            \
+  4000u // an idle call that comes later than this after the one before: the program computes in between
 
 struct egd_rank egd_rank;
 struct egd_runtime egd_rt;
@@ -32,12 +33,15 @@ static uint64_t parse_number(const char *text, uint64_t otherwise) {
 
 void egd_rank_attach(void) {
   struct stat st;
-  if (egd_sys2(SYS_fstat, EGD_SEGMENT_FD, &st) != 0) egd_die("descriptor %d, the node segment, is not open", EGD_SEGMENT_FD);
-  long at = egd_sys6(SYS_mmap, EGD_SEGMENT_BASE, st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE,
-                     EGD_SEGMENT_FD, 0);
+  if (egd_sys2(SYS_fstat, EGD_SEGMENT_FD, &st) != 0)
+    egd_die("descriptor %d, the node segment, is not open", EGD_SEGMENT_FD);
+  long at = egd_sys6(SYS_mmap, EGD_SEGMENT_BASE, st.st_size, PROT_READ | PROT_WRITE,
+                     MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE, EGD_SEGMENT_FD, 0);
   struct egd_segment *seg = (struct egd_segment *)EGD_SEGMENT_BASE;
-  if (at != (long)EGD_SEGMENT_BASE || (uint64_t)st.st_size < sizeof(*seg) || seg->magic != EGD_SEGMENT_MAGIC || seg->version != EGD_SEGMENT_VERSION)
-    egd_die("descriptor %d is not a node segment of this version of Egida (error %d)", EGD_SEGMENT_FD, at < 0 ? (int)-at : 0);
+  if (at != (long)EGD_SEGMENT_BASE || (uint64_t)st.st_size < sizeof(*seg) || seg->magic != EGD_SEGMENT_MAGIC ||
+      seg->version != EGD_SEGMENT_VERSION)
+    egd_die("descriptor %d is not a node segment of this version of Egida (error %d)", EGD_SEGMENT_FD,
+            at < 0 ? (int)-at : 0);
   egd_sys3(SYS_madvise, at, st.st_size, MADV_DONTDUMP);
   egd_rank.seg = seg;
   egd_rank.cb = egd_cb(seg, egd_rank.self);
@@ -67,13 +71,15 @@ __attribute__((constructor)) static void start(void) {
   egd_rank.nranks = (uint32_t)parse_number(size, 0);
   if (egd_rank.self >= egd_rank.nranks) egd_die("EGIDA_RANK=%s and EGIDA_SIZE=%s do not fit", rank, size);
   egd_rank_attach();
-  if (egd_rank.nranks != egd_rank.seg->nranks) egd_die("EGIDA_SIZE is %u, the job has %u ranks", egd_rank.nranks, egd_rank.seg->nranks);
+  if (egd_rank.nranks != egd_rank.seg->nranks)
+    egd_die("EGIDA_SIZE is %u, the job has %u ranks", egd_rank.nranks, egd_rank.seg->nranks);
   egd_rt.pmi_fd = (int)parse_number(getenv("PMI_FD"), UINT32_MAX);
   egd_rt.state = egd_calloc(egd_state_size(egd_rank.nranks));
   egd_engine_init(&egd_rt.engine, &egd_runtime_env, NULL, &egd_rank.seg->plan, egd_rt.state, egd_rank.nranks);
   egd_channels_init();
   uint32_t here = 0;
-  for (uint32_t peer = 0; peer < egd_rank.nranks; peer++) here += atomic_load(&egd_rank.seg->home[peer]) == egd_rank.seg->node;
+  for (uint32_t peer = 0; peer < egd_rank.nranks; peer++)
+    here += atomic_load(&egd_rank.seg->home[peer]) == egd_rank.seg->node;
   egd_rt.spin_limit = egd_rank.seg->nnodes == 1 && here <= processors() ? 20000 : 300;
   hide_from_children();
   egd_libc_init();
@@ -153,7 +159,8 @@ unsigned egd_progress(void) {
   return admitted;
 }
 
-// ---- MPI_Init and MPI_Finalize ----------------------------------------------------------------------------------------
+// ---- MPI_Init and MPI_Finalize
+// ----------------------------------------------------------------------------------------
 
 static unsigned depth; // the MPI library's own wrappers call each other
 
@@ -166,7 +173,8 @@ static void *next_symbol(const char *name) {
 static void initialised(int result) {
   if (result != 0 || !egd_rank.seg || egd_rt.mpi_initialised) return;
   if (!(atomic_load(&egd_rank.cb->notes) & EGD_NOTE_MPI_INITIALIZED))
-    egd_die("this MPI library does not go through UCX (MPICH with ch4:ucx is what this version of Egida supports); run the program without Egida, or build it with a supported MPI");
+    egd_die("this MPI library does not go through UCX (MPICH with ch4:ucx is what this version of Egida supports); run "
+            "the program without Egida, or build it with a supported MPI");
   egd_fault(EGD_FAULT_INIT, UINT64_MAX);
   egd_rt.mpi_initialised = true;
   egd_rank.in_runtime++;
@@ -211,16 +219,24 @@ EXPORT int MPI_Finalize(void);
 EXPORT int PMPI_Finalize(void);
 EXPORT int egida_checkpoint(void);
 
-int MPI_Init(int *argc, char ***argv) { return init("MPI_Init", argc, argv); }
-int PMPI_Init(int *argc, char ***argv) { return init("PMPI_Init", argc, argv); }
+int MPI_Init(int *argc, char ***argv) {
+  return init("MPI_Init", argc, argv);
+}
+int PMPI_Init(int *argc, char ***argv) {
+  return init("PMPI_Init", argc, argv);
+}
 int MPI_Init_thread(int *argc, char ***argv, int required, int *provided) {
   return init_thread("MPI_Init_thread", argc, argv, required, provided);
 }
 int PMPI_Init_thread(int *argc, char ***argv, int required, int *provided) {
   return init_thread("PMPI_Init_thread", argc, argv, required, provided);
 }
-int MPI_Finalize(void) { return finalize("MPI_Finalize"); }
-int PMPI_Finalize(void) { return finalize("PMPI_Finalize"); }
+int MPI_Finalize(void) {
+  return finalize("MPI_Finalize");
+}
+int PMPI_Finalize(void) {
+  return finalize("PMPI_Finalize");
+}
 
 int egida_checkpoint(void) {
   if (!egd_rank.seg || !egd_rank.logging) return 0;

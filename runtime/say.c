@@ -44,11 +44,20 @@ static void format_line(struct line *line, const char *format, va_list args) {
       put_number(line, value < 0 ? -(uint64_t)value : (uint64_t)value, 10, value < 0);
       break;
     }
-    case 'u': put_number(line, is_long ? va_arg(args, unsigned long) : va_arg(args, unsigned), 10, false); break;
-    case 'x': put_number(line, is_long ? va_arg(args, unsigned long) : va_arg(args, unsigned), 16, false); break;
-    case 'p': put_number(line, (uintptr_t)va_arg(args, void *), 16, false); break;
-    case '%': put(line, "%", 1); break;
-    default: return;
+    case 'u':
+      put_number(line, is_long ? va_arg(args, unsigned long) : va_arg(args, unsigned), 10, false);
+      break;
+    case 'x':
+      put_number(line, is_long ? va_arg(args, unsigned long) : va_arg(args, unsigned), 16, false);
+      break;
+    case 'p':
+      put_number(line, (uintptr_t)va_arg(args, void *), 16, false);
+      break;
+    case '%':
+      put(line, "%", 1);
+      break;
+    default:
+      return;
     }
   }
 }

@@ -11,7 +11,8 @@
 #define SPILL_FD (EGD_SEGMENT_FD + 4)
 #define IDLE_LOOKS 64
 
-// ---- the log's hooks ---------------------------------------------------------------------------------------------------
+// ---- the log's hooks
+// ---------------------------------------------------------------------------------------------------
 
 static void populate(void *address, size_t length) {
   egd_sys3(SYS_madvise, address, length, 14 /* MADV_HUGEPAGE */);
@@ -72,7 +73,7 @@ void egd_channels_restored(void) {
   struct egd_segment *seg = egd_rank.seg;
   bool keep = seg->plan.flags & EGD_PLAN_LOG_MESSAGES;
   egd_log_attach(&egd_rt.log, seg, egd_rank.self, keep, seg->log_limit, &hooks);
-  egd_rt.press_at = keep ? seg->log_limit / 2 : UINT64_MAX;
+  egd_rt.press_at = egd_rt.press_from = keep ? seg->log_limit / 2 : UINT64_MAX;
   for (uint32_t peer = 0; peer < egd_rank.nranks; peer++) {
     egd_reader_init(&egd_rt.readers[peer], seg, peer, egd_rank.self, egd_rt.state->peers[peer].received);
     egd_reader_init(&egd_rt.compare[peer], seg, egd_rank.self, peer, egd_rt.state->peers[peer].sent);
@@ -148,10 +149,12 @@ void egd_sleep(uint64_t timeout_ns) {
 
 // ---- the engine's view of the channels -----------------------------------------------------------------------------
 
-static bool message_available(void *ctx, uint32_t source) { return egd_reader_peek(&egd_rt.readers[source]) != NULL; }
+static bool message_available(void *ctx, uint32_t source) {
+  return egd_reader_peek(&egd_rt.readers[source]) != NULL;
+}
 
-// Round robin over the channels whose ready bit is set. A bit is cleared only after a channel was found empty many times, so that a
-// busy channel costs its sender no write to a shared line.
+// Round robin over the channels whose ready bit is set. A bit is cleared only after a channel was found empty many
+// times, so that a busy channel costs its sender no write to a shared line.
 static uint32_t ready_source(void *ctx) {
   _Atomic uint64_t *ready = egd_ready(egd_rank.seg, egd_rank.self);
   uint32_t words = egd_rt.ready_words, start = egd_rt.next_ready;
@@ -194,11 +197,13 @@ static void ring_write(uint64_t position, const void *from, size_t length) {
   memcpy(determinant_ring(), (const unsigned char *)from + first, length - first);
 }
 
-static void append_determinant(void *ctx, uint64_t position, const struct egd_determinant *determinant, const void *data) {
+static void append_determinant(void *ctx, uint64_t position, const struct egd_determinant *determinant,
+                               const void *data) {
   struct egd_rank_cb *cb = egd_rank.cb;
   uint64_t size = egd_determinant_size(determinant);
   if (__builtin_expect(position + size - atomic_load_explicit(&cb->determinant_tail, memory_order_relaxed) >
-                           EGD_DETERMINANT_RING / 4, 0))
+                           EGD_DETERMINANT_RING / 4,
+                       0))
     egd_determinants_make_room(size);
   memcpy(determinant_ring() + position % EGD_DETERMINANT_RING, determinant, sizeof(*determinant));
   if (size > sizeof(*determinant)) ring_write(position + sizeof(*determinant), data, determinant->source);
@@ -218,10 +223,12 @@ static void publish_position(void *ctx, uint64_t polls) {
 }
 
 static void diverged(void *ctx, const char *what, const struct egd_determinant *expected, uint64_t position) {
-  egd_die("replay diverged at progress call %lu, determinant position %lu: %s (log: kind %u, source %u, value %lu). The "
-          "program is not deterministic in a way that Egida does not cover; the job ends rather than go on with a wrong state",
-          (unsigned long)egd_rt.state->polls, (unsigned long)position, what, expected->kind, expected->source,
-          (unsigned long)expected->value);
+  egd_die(
+      "replay diverged at progress call %lu, determinant position %lu: %s (log: kind %u, source %u, value %lu). The "
+      "program is not deterministic in a way that Egida does not cover; the job ends rather than go on with a wrong "
+      "state",
+      (unsigned long)egd_rt.state->polls, (unsigned long)position, what, expected->kind, expected->source,
+      (unsigned long)expected->value);
 }
 
 const struct egd_env egd_runtime_env = {
@@ -237,11 +244,13 @@ const struct egd_env egd_runtime_env = {
 
 static void send_diverged(const struct egd_send *out, const char *what, uint64_t from, uint64_t to) {
   const struct egd_record *old = out->record;
-  egd_say("replay diverged: message %lu to rank %u differs in its %s (bytes %lu to %lu; kind %u, tag or id %lx, %lu bytes)",
-          (unsigned long)(egd_rt.state->peers[out->dest].sent - 1), out->dest, what, (unsigned long)from, (unsigned long)to,
-          out->header.kind, (unsigned long)out->header.imm, (unsigned long)out->length);
+  egd_say(
+      "replay diverged: message %lu to rank %u differs in its %s (bytes %lu to %lu; kind %u, tag or id %lx, %lu bytes)",
+      (unsigned long)(egd_rt.state->peers[out->dest].sent - 1), out->dest, what, (unsigned long)from, (unsigned long)to,
+      out->header.kind, (unsigned long)out->header.imm, (unsigned long)out->length);
   if (old && what[0] == 'e')
-    egd_say("first execution: kind %u, tag or id %lx, %lu bytes", old->kind, (unsigned long)old->imm, (unsigned long)old->length);
+    egd_say("first execution: kind %u, tag or id %lx, %lu bytes", old->kind, (unsigned long)old->imm,
+            (unsigned long)old->length);
 }
 
 // Find the message in the own log that the first execution sent. NULL: its receivers need it no more.
@@ -269,21 +278,26 @@ void egd_send_open(struct egd_send *out, uint32_t dest, enum egd_record_kind kin
   struct egd_channel *channel = egd_channel(egd_rank.seg, egd_rank.self, dest);
   out->compare = ssn < atomic_load_explicit(&channel->published, memory_order_relaxed);
   if (__builtin_expect(out->compare, 0)) {
-    out->header = (struct egd_record){.length = length, .imm = imm, .cookie = cookie, .kind = kind, .header_length = header_length};
+    out->header = (struct egd_record){
+        .length = length, .imm = imm, .cookie = cookie, .kind = kind, .header_length = header_length};
     out->scratch = NULL;
     struct egd_record *old = out->record = find_sent(dest, ssn);
     if (old) {
-      if (old->length != length || old->imm != imm || old->kind != kind || old->header_length != header_length || old->cookie != cookie) {
+      if (old->length != length || old->imm != imm || old->kind != kind || old->header_length != header_length ||
+          old->cookie != cookie) {
         send_diverged(out, "envelope", 0, 0);
-        egd_die("the job ends rather than go on with a wrong state: the program is not deterministic in a way that Egida does not cover");
+        egd_die("the job ends rather than go on with a wrong state: the program is not deterministic in a way that "
+                "Egida does not cover");
       }
       need_record(old);
     }
   } else {
     out->record = egd_log_open(&egd_rt.log, dest, kind, imm, cookie, header_length, length);
     if (__builtin_expect(!out->record, 0))
-      egd_die("no room for a message of %lu bytes to rank %u: the log is at its limit of %lu MiB and there is no space to spill in "
-              "%s; raise --log-limit or make room there", (unsigned long)length, dest, (unsigned long)(egd_rank.seg->log_limit >> 20), egd_rank.seg->node_dir);
+      egd_die("no room for a message of %lu bytes to rank %u: the log is at its limit of %lu MiB and there is no space "
+              "to spill in "
+              "%s; raise --log-limit or make room there",
+              (unsigned long)length, dest, (unsigned long)(egd_rank.seg->log_limit >> 20), egd_rank.seg->node_dir);
   }
   out->extent = out->record && length > EGD_INLINE_MAX ? egd_at(egd_rank.seg, out->record->payload) : NULL;
 }
@@ -304,7 +318,8 @@ static unsigned char *log_room(struct egd_send *out, size_t *ret_length) {
 
 // Bytes of an active message that MPICH leaves uninitialised: padding in its headers.
 static bool is_padding(const struct egd_send *out, uint64_t at) {
-  if (out->header.kind != EGD_RECORD_AM || at >= (out->header.header_length ? out->header.header_length : 128)) return false;
+  if (out->header.kind != EGD_RECORD_AM || at >= (out->header.header_length ? out->header.header_length : 128))
+    return false;
   return (at >= 4 && at < 8) || (at >= 28 && at < 32) || (at >= 76 && at < 80);
 }
 
@@ -378,10 +393,8 @@ void egd_send_commit(struct egd_send *out, size_t length) {
 }
 
 // Past half its budget the log asks the receivers that hold most of it back for images.
-static void press_for_images(void) {
-  uint64_t used = egd_log_used(&egd_rt.log);
+static void press_for_images(uint64_t used) {
   egd_rt.press_at = used + egd_rank.seg->log_limit / 16;
-  if (used < egd_rank.seg->log_limit / 2) egd_rt.press_at = egd_rank.seg->log_limit / 2;
   for (uint32_t peer = 0; peer < egd_rank.nranks; peer++) {
     if (peer == egd_rank.self || !egd_rt.log.oldest[peer].offset) continue;
     struct egd_rank_cb *cb = egd_cb(egd_rank.seg, peer);
@@ -400,7 +413,11 @@ void egd_send_close(struct egd_send *out) {
   } else {
     egd_log_publish(&egd_rt.log, out->dest, out->record);
     wake(out->dest);
-    if (__builtin_expect(egd_log_used(&egd_rt.log) >= egd_rt.press_at, 0)) press_for_images();
+    uint64_t used = egd_log_used(&egd_rt.log);
+    if (__builtin_expect(used >= egd_rt.press_at, 0))
+      press_for_images(used);
+    else if (used < egd_rt.press_from)
+      egd_rt.press_at = egd_rt.press_from;
   }
   egd_rank.in_runtime--;
 }
@@ -425,7 +442,9 @@ void egd_message_refresh(struct egd_message *message) {
     egd_sleep(1000000);
     record = egd_reader_peek(&reader);
   }
-  if (!record) egd_die("message %lu from rank %u, received but not yet used when the image was taken, is lost", (unsigned long)message->ssn, message->source);
+  if (!record)
+    egd_die("message %lu from rank %u, received but not yet used when the image was taken, is lost",
+            (unsigned long)message->ssn, message->source);
   message->record = record;
 }
 
@@ -441,4 +460,6 @@ void egd_message_done(const struct egd_message *message) {
   publish_consumed(source);
 }
 
-void egd_channels_took(uint32_t source) { publish_consumed(source); }
+void egd_channels_took(uint32_t source) {
+  publish_consumed(source);
+}

@@ -1,5 +1,5 @@
-// The message log under its hardest use: the writer is killed at random instructions, attaches again and goes on, while the reader reads
-// everything exactly once and in order; memory stays bounded by what the reader has not consumed.
+// The message log under its hardest use: the writer is killed at random instructions, attaches again and goes on, while
+// the reader reads everything exactly once and in order; memory stays bounded by what the reader has not consumed.
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,10 +41,14 @@ static uint32_t mix(uint64_t x) {
 static uint64_t length_of(uint64_t ssn) {
   uint32_t r = mix(ssn + 1);
   switch (r % 8) {
-  case 0: return 0;
-  case 1: return r % 40000;
-  case 2: return r % 300000;
-  default: return r % 200;
+  case 0:
+    return 0;
+  case 1:
+    return r % 40000;
+  case 2:
+    return r % 300000;
+  default:
+    return r % 200;
   }
 }
 
@@ -120,7 +124,8 @@ int main(void) {
     waitpid(child, NULL, 0);
   }
   printf("# %d kills, %llu records\n", kills, (unsigned long long)reader.ssn);
-  ok(!bad && reader.ssn == total, "every record arrives once, in order and whole, although the writer is killed again and again");
+  ok(!bad && reader.ssn == total,
+     "every record arrives once, in order and whole, although the writer is killed again and again");
   ok(kills > 20, "the writer was killed often");
 
   // Kept until the receiver's images cover them.
@@ -141,7 +146,8 @@ int main(void) {
   }
   ok(!bad, "the others are read again, as a restarted receiver does");
   egd_reader_init(&reader, seg, 2, 1, 10);
-  ok(egd_reader_locate(&reader) == EGD_ERR_LOST || egd_reader_peek(&reader) != NULL, "a record that was freed is reported or still whole");
+  ok(egd_reader_locate(&reader) == EGD_ERR_LOST || egd_reader_peek(&reader) != NULL,
+     "a record that was freed is reported or still whole");
   uint64_t before = egd_log_used(&log);
   egd_log_detach(&log);
   egd_log_attach(&log, seg, 2, true, limit, &hooks);
