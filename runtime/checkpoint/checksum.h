@@ -9,6 +9,8 @@
 #define XXH_NO_STDLIB
 #include <xxhash.h>
 
-static inline uint64_t egd_checksum(const void *data, size_t length) { return XXH3_64bits(data, length); }
+static inline uint64_t egd_checksum(const void *data, size_t length) {
+  return XXH3_64bits(data, length);
+}
 
 #endif

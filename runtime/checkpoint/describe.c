@@ -75,11 +75,13 @@ static int read_object(struct egd_capture *capture, struct egd_image_object *obj
   return status;
 }
 
-int64_t egd_capture_object(struct egd_capture *capture, uint32_t kind, uint64_t device, uint64_t inode, const char *name, int fd) {
+int64_t egd_capture_object(struct egd_capture *capture, uint32_t kind, uint64_t device, uint64_t inode,
+                           const char *name, int fd) {
   struct egd_image_object *objects = (void *)capture->objects.base;
   size_t count = capture->objects.used / sizeof *objects;
   for (size_t i = 0; i < count && kind != EGD_OBJECT_PIPE; i++)
-    if (objects[i].device == device && objects[i].inode == inode && objects[i].kind != EGD_OBJECT_PIPE) return (int64_t)i;
+    if (objects[i].device == device && objects[i].inode == inode && objects[i].kind != EGD_OBJECT_PIPE)
+      return (int64_t)i;
   struct egd_image_object *object = egd_table_add(&capture->objects, sizeof *object);
   int64_t name_at = egd_capture_string(capture, name);
   if (object == NULL || name_at < 0) return -ENOMEM;
@@ -124,7 +126,8 @@ static int64_t capture_pipe_bytes(struct egd_capture *capture, int fd, uint64_t 
       }
       if (to == NULL) index = -ENOMEM;
     }
-  } else if (got < 0 && got != -EAGAIN) index = got;
+  } else if (got < 0 && got != -EAGAIN)
+    index = got;
   egd_sys1(SYS_close, copy[0]);
   egd_sys1(SYS_close, copy[1]);
   return index;
@@ -231,7 +234,8 @@ static int describe_object(struct egd_capture *capture, struct egd_image_fd *ent
   if (!memory)
     while (end > name + 1 && *end != '/') end--;
   *end = '\0';
-  int64_t index = egd_capture_object(capture, memory ? EGD_OBJECT_MEMORY : EGD_OBJECT_UNLINKED, info->st_dev, info->st_ino, name, entry->fd);
+  int64_t index = egd_capture_object(capture, memory ? EGD_OBJECT_MEMORY : EGD_OBJECT_UNLINKED, info->st_dev,
+                                     info->st_ino, name, entry->fd);
   if (index < 0) return (int)index;
   entry->kind = EGD_FD_OBJECT;
   entry->argument[0] = (uint64_t)index;
@@ -251,7 +255,8 @@ static int describe_fd(struct egd_capture *capture, struct egd_image_fd *entry, 
     }
     return describe_path(capture, entry);
   case S_IFDIR:
-  case S_IFBLK: return describe_path(capture, entry);
+  case S_IFBLK:
+    return describe_path(capture, entry);
   case S_IFIFO:
     if (!egd_text_starts(capture->link, "pipe:")) return describe_path(capture, entry);
     if (standard) {
@@ -269,7 +274,9 @@ static int describe_fd(struct egd_capture *capture, struct egd_image_fd *entry, 
       entry->argument[1] = (uint64_t)index;
     }
     return 0;
-  case S_IFSOCK: entry->kind = standard ? EGD_FD_INHERITED : EGD_FD_BROKEN; return 0;
+  case S_IFSOCK:
+    entry->kind = standard ? EGD_FD_INHERITED : EGD_FD_BROKEN;
+    return 0;
   default:
     if (egd_text_starts(capture->link, "anon_inode:")) return describe_anonymous(capture, entry);
     entry->kind = EGD_FD_BROKEN;
@@ -353,8 +360,8 @@ int egd_capture_timers(struct egd_capture *capture) {
       struct itimerspec value;
       long got = egd_sys2(SYS_timer_gettime, timer->id, &value);
       if (got < 0) return (int)got;
-      timer->value = (struct egd_image_timer_value){value.it_interval.tv_sec, value.it_interval.tv_nsec, value.it_value.tv_sec,
-                                                    value.it_value.tv_nsec};
+      timer->value = (struct egd_image_timer_value){value.it_interval.tv_sec, value.it_interval.tv_nsec,
+                                                    value.it_value.tv_sec, value.it_value.tv_nsec};
       if (timer->value.value_s == 0 && timer->value.value_sub == 0) { // about to fire again
         timer->value.value_s = timer->value.interval_s;
         timer->value.value_sub = timer->value.interval_sub;

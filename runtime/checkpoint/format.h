@@ -81,16 +81,17 @@ struct egd_image_timer_value {
 };
 
 struct egd_image_process {
-  uint64_t start_code, end_code, start_data, end_data, start_brk, brk, start_stack, arg_start, arg_end, env_start, env_end;
+  uint64_t start_code, end_code, start_data, end_data, start_brk, brk, start_stack, arg_start, arg_end, env_start,
+      env_end;
   uint64_t auxv[64];
   uint32_t auxv_bytes, umask;
   uint32_t cwd; // string
   uint32_t dumpable;
-  uint64_t pending; // signals pending at the calling thread
-  uint64_t resume_info; // address of struct egd_resume_info in the image
+  uint64_t pending;                              // signals pending at the calling thread
+  uint64_t resume_info;                          // address of struct egd_resume_info in the image
   struct egd_image_span vvar, vvar_vclock, vdso; // empty: the kernel has none
-  struct egd_image_timer_value timers[3]; // REAL, VIRTUAL, PROF
-  uint32_t pid; // of the process that took the image
+  struct egd_image_timer_value timers[3];        // REAL, VIRTUAL, PROF
+  uint32_t pid;                                  // of the process that took the image
   uint32_t thp_disable;
 };
 
@@ -144,7 +145,7 @@ enum egd_image_region_kind {
 struct egd_image_region {
   uint64_t start, end;
   uint32_t kind, prot, flags;
-  uint32_t index; // file or object
+  uint32_t index;  // file or object
   uint64_t offset; // in it
   uint64_t first_run, nruns;
 };
@@ -155,9 +156,9 @@ struct egd_image_run {
 };
 
 enum egd_image_object_kind {
-  EGD_OBJECT_MEMORY = 1, // memfd, System V or anonymous shared memory: becomes a memfd
+  EGD_OBJECT_MEMORY = 1,   // memfd, System V or anonymous shared memory: becomes a memfd
   EGD_OBJECT_UNLINKED = 2, // a regular file without a name
-  EGD_OBJECT_PIPE = 3, // bytes in a pipe
+  EGD_OBJECT_PIPE = 3,     // bytes in a pipe
 };
 struct egd_image_object {
   uint32_t kind, name; // name: string; memfd name or folder of the unlinked file
@@ -167,22 +168,22 @@ struct egd_image_object {
 };
 
 enum egd_image_fd_kind {
-  EGD_FD_PATH = 1,      // file, folder, device, fifo: opened again by path
-  EGD_FD_OBJECT = 2,    // argument[0]: object
-  EGD_FD_PIPE = 3,      // argument[0]: identity of the pipe, argument[1]: object with its bytes, argument[2]: capacity
-  EGD_FD_BROKEN = 4,    // a connection whose other end is gone
-  EGD_FD_EVENT = 5,     // argument[0]: counter, argument[1]: 1 = semaphore
-  EGD_FD_POLL = 6,      // see the polls
-  EGD_FD_TIMER = 7,     // argument[0]: clock, argument[1]: settime flags, timer
-  EGD_FD_SIGNAL = 8,    // argument[0]: mask
-  EGD_FD_WATCH = 9,     // inotify, without its watches
+  EGD_FD_PATH = 1,       // file, folder, device, fifo: opened again by path
+  EGD_FD_OBJECT = 2,     // argument[0]: object
+  EGD_FD_PIPE = 3,       // argument[0]: identity of the pipe, argument[1]: object with its bytes, argument[2]: capacity
+  EGD_FD_BROKEN = 4,     // a connection whose other end is gone
+  EGD_FD_EVENT = 5,      // argument[0]: counter, argument[1]: 1 = semaphore
+  EGD_FD_POLL = 6,       // see the polls
+  EGD_FD_TIMER = 7,      // argument[0]: clock, argument[1]: settime flags, timer
+  EGD_FD_SIGNAL = 8,     // argument[0]: mask
+  EGD_FD_WATCH = 9,      // inotify, without its watches
   EGD_FD_INHERITED = 10, // terminal, pipe or socket on 0, 1, 2: that of the new process
 };
 struct egd_image_fd {
   int32_t fd;
   uint32_t kind;
   uint32_t status_flags, fd_flags;
-  uint32_t path; // string
+  uint32_t path;        // string
   int32_t duplicate_of; // descriptor with the same open file, or -1
   uint64_t mode, device, inode, offset;
   uint64_t argument[3];
@@ -197,7 +198,7 @@ struct egd_image_poll {
 
 struct egd_image_timer {
   int32_t id, clock, signal, notify; // notify as in struct sigevent
-  uint32_t thread, reserved; // SIGEV_THREAD_ID: the thread at the time of the image
+  uint32_t thread, reserved;         // SIGEV_THREAD_ID: the thread at the time of the image
   uint64_t value_pointer;
   struct egd_image_timer_value value;
 };

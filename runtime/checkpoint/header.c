@@ -13,21 +13,25 @@ static uint64_t header_checksum(const struct egd_image_header *header) {
   return egd_checksum(parts, sizeof parts);
 }
 
-void egd_image_header_seal(struct egd_image_header *header) { header->checksum = header_checksum(header); }
+void egd_image_header_seal(struct egd_image_header *header) {
+  header->checksum = header_checksum(header);
+}
 
 int egd_image_header_check(const struct egd_image_header *header, uint64_t file_size) {
   if (header->magic != EGD_IMAGE_MAGIC) return -EBADMSG;
   if (header->version != EGD_IMAGE_VERSION) return -EPROTONOSUPPORT;
   if (header->checksum != header_checksum(header)) return -EBADMSG;
   if (header->header_size != sizeof *header || header->file_size != file_size || header->page_size != EGD_IMAGE_PAGE ||
-      header->block_size != EGD_IMAGE_BLOCK || header->nsections != EGD_SECTION_COUNT || header->data_offset != EGD_IMAGE_PAGE ||
-      header->data_length > file_size - header->data_offset || header->data_length % EGD_IMAGE_PAGE != 0)
+      header->block_size != EGD_IMAGE_BLOCK || header->nsections != EGD_SECTION_COUNT ||
+      header->data_offset != EGD_IMAGE_PAGE || header->data_length > file_size - header->data_offset ||
+      header->data_length % EGD_IMAGE_PAGE != 0)
     return -EBADMSG;
   uint64_t at = header->data_offset + header->data_length;
   for (uint32_t i = 0; i < EGD_SECTION_COUNT; i++) {
     const struct egd_image_section *section = &header->sections[i];
     if (section->id != i + 1 || section->offset < at || section->offset % 8 != 0 || section->offset > file_size ||
-        section->length > file_size - section->offset || section->entry_size == 0 || section->length % section->entry_size != 0)
+        section->length > file_size - section->offset || section->entry_size == 0 ||
+        section->length % section->entry_size != 0)
       return -EBADMSG;
     at = section->offset + section->length;
   }

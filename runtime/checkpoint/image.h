@@ -24,7 +24,7 @@ struct egd_image_request {
   const struct egd_image_extra *extras;
   size_t nextras;
   // Address ranges never saved and absent after a restore until `restored` maps them (the node segment, the spill file).
-  const struct { uint64_t begin, end; } *excluded;
+  const struct { uint64_t begin, end; } * excluded;
   size_t nexcluded;
   const int *excluded_fds; // descriptors that are not the application's: inherited afresh by each incarnation
   size_t nexcluded_fds;
@@ -36,7 +36,8 @@ struct egd_image_request {
 };
 
 enum egd_image_outcome {
-  EGD_IMAGE_TAKEN = 0,    // sync: durable; async: the copy is writing, *ret_child is its pid (raw clone, reap with __WCLONE)
+  EGD_IMAGE_TAKEN =
+      0, // sync: durable; async: the copy is writing, *ret_child is its pid (raw clone, reap with __WCLONE)
   EGD_IMAGE_RESTORED = 1, // this is a new incarnation that continues from the image
 };
 
@@ -49,6 +50,8 @@ int egd_image_take(const struct egd_image_request *request, int *ret_child);
 
 /// Read back the extra sections of the image at `path`: calls `sink(arg, tag, data, length)` with pieces in order (checksummed before). Only system
 /// calls; usable in a restored process. 0 or -errno (-EBADMSG: corrupt).
-int egd_image_read_extra(const char *path, void (*sink)(void *arg, uint64_t tag, uint64_t offset, const void *data, size_t length), void *arg);
+int egd_image_read_extra(const char *path,
+                         void (*sink)(void *arg, uint64_t tag, uint64_t offset, const void *data, size_t length),
+                         void *arg);
 
 #endif

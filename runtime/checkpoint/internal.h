@@ -39,7 +39,8 @@ int egd_capture_fds(struct egd_capture *capture);
 /// POSIX timers of the process.
 int egd_capture_timers(struct egd_capture *capture);
 /// Index of the object (device, inode), made and filled from `fd` (or, if fd < 0, empty) if it is new; or -errno.
-int64_t egd_capture_object(struct egd_capture *capture, uint32_t kind, uint64_t device, uint64_t inode, const char *name, int fd);
+int64_t egd_capture_object(struct egd_capture *capture, uint32_t kind, uint64_t device, uint64_t inode,
+                           const char *name, int fd);
 
 /// Copies what lies in memory shared beyond a fork and has no file (memory.c).
 int egd_capture_shared_memory(struct egd_capture *capture);

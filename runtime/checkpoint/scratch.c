@@ -16,7 +16,8 @@ static int make_room(struct egd_table *table, size_t size) {
   while (table->mapped + more < table->used + size) more *= 2;
   if (table->mapped + more > EGD_SCRATCH_WINDOW) return -ENOMEM;
   char *at = table->base + table->mapped;
-  long got = egd_sys6(SYS_mmap, at, more, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+  long got =
+      egd_sys6(SYS_mmap, at, more, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
   if (got < 0) return (int)got;
   table->mapped += more;
   return 0;

@@ -33,9 +33,12 @@ static inline uint64_t egd_text_number(const char **s, unsigned base) {
   uint64_t value = 0;
   for (;; (*s)++) {
     unsigned digit = (unsigned char)**s;
-    if (digit >= '0' && digit <= '9') digit -= '0';
-    else if (digit >= 'a' && digit <= 'f') digit -= 'a' - 10;
-    else break;
+    if (digit >= '0' && digit <= '9')
+      digit -= '0';
+    else if (digit >= 'a' && digit <= 'f')
+      digit -= 'a' - 10;
+    else
+      break;
     if (digit >= base) break;
     value = value * base + digit;
   }
