@@ -1,4 +1,5 @@
 # tests: unit tests (a fragment per part), test programs, what ./run-tests asks of the build
+include tests/unit/restartd.mk
 include tests/unit/ucp.mk
 
 # Built by check, but no tests in themselves.
@@ -16,11 +17,11 @@ build-sanitized-tests: $(check_PROGRAMS)
 
 list-unit-tests:
 	@for test in $(check_PROGRAMS); do \
-	  case " $(unit_test_helpers) $$test" in *" $$test "*) ;; *) echo $${test#tests/unit/} ;; esac; \
+	  case " $(unit_test_helpers) " in *" $$test "*) ;; *) echo $${test#tests/unit/} ;; esac; \
 	done
 list-sanitized-tests:
 	@for test in $(check_PROGRAMS); do \
-	  case " $(unit_test_helpers) $(unsanitized_tests) $$test" in *" $$test "*) ;; *) echo $${test#tests/unit/} ;; esac; \
+	  case " $(unit_test_helpers) $(unsanitized_tests) " in *" $$test "*) ;; *) echo $${test#tests/unit/} ;; esac; \
 	done
 
 check-local: $(check_PROGRAMS)
