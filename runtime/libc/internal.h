@@ -28,6 +28,7 @@ enum {
   EGD_OUT_FDSET = -3,  // descriptor sets for a[0] descriptors
   EGD_OUT_VECTOR = -4, // a[0] array of a[1] bytes
 };
+#define OUTS 4
 struct egd_out {
   int8_t arg; // 1-based number of the argument that points to it; 0: none
   int16_t size;
@@ -47,7 +48,7 @@ typedef long egd_policy(struct egd_call *call, const struct egd_row *row);
 struct egd_row {
   int nr;
   egd_policy *policy;
-  struct egd_out out[3];
+  struct egd_out out[OUTS];
   uint8_t flags;
   int8_t target; // 1-based number of the path that a file change creates or removes
 };
@@ -103,14 +104,14 @@ egd_policy egd_policy_clock, egd_policy_time, egd_policy_gettimeofday, egd_polic
 // ---- process.c ----
 #define EGD_NR_CLONE_REPORT 0x65676401
 void egd_clone_report_done(struct egd_call *call);
-egd_policy egd_policy_clone, egd_policy_getpid, egd_policy_getppid, egd_policy_gettid, egd_policy_kill, egd_policy_uname,
-    egd_policy_exit, egd_policy_prctl;
+egd_policy egd_policy_clone, egd_policy_getpid, egd_policy_getppid, egd_policy_gettid, egd_policy_kill,
+    egd_policy_uname, egd_policy_exit, egd_policy_prctl;
 
 // ---- signals.c ----
 void egd_signals_init(void);
 void egd_signals_scheduled(void);
 enum egd_signals_ran {
-  EGD_SIGNALS_NONE = 0, // the interruption was none of the application's business
+  EGD_SIGNALS_NONE = 0,    // the interruption was none of the application's business
   EGD_SIGNALS_RESTART = 1, // all handlers that ran have SA_RESTART
   EGD_SIGNALS_FINAL = 2,
 };
@@ -151,8 +152,9 @@ void egd_file_set(long fd, struct egd_file *file);
 void egd_file_drop(long fd);
 bool egd_fd_is_ours(long fd);
 struct egd_file *egd_file_next(long *fd);
-egd_policy egd_policy_close, egd_policy_close_range, egd_policy_dup, egd_policy_fcntl, egd_policy_pipe, egd_policy_socket,
-    egd_policy_connect, egd_policy_mmap, egd_policy_refuse, egd_policy_lseek, egd_policy_ioctl, egd_policy_getdents;
+egd_policy egd_policy_close, egd_policy_close_range, egd_policy_dup, egd_policy_fcntl, egd_policy_pipe,
+    egd_policy_socket, egd_policy_connect, egd_policy_mmap, egd_policy_refuse, egd_policy_lseek, egd_policy_ioctl,
+    egd_policy_getdents;
 
 // ---- files.c ----
 egd_policy egd_policy_open, egd_policy_change, egd_policy_rename;

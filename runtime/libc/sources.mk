@@ -3,6 +3,7 @@ libegida_libc_sources = \
   runtime/libc/descriptors.c \
   runtime/libc/dispatch.c \
   runtime/libc/files.c \
+  runtime/libc/intent.h \
   runtime/libc/internal.h \
   runtime/libc/libc.h \
   runtime/libc/process.c \
