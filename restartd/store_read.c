@@ -392,16 +392,19 @@ int egd_history_recoveries(struct egd_history *history, const char *job,
   return finish(history, statement, rc);
 }
 
-int egd_history_events(struct egd_history *history, const char *job, int64_t after, unsigned last,
+int egd_history_events(struct egd_history *history, const struct egd_history_event_filter *filter,
                        bool (*row)(void *arg, const struct egd_history_event *event), void *arg) {
   sqlite3_stmt *statement = NULL;
   int result = prepare(history,
                        "SELECT * FROM (SELECT seq, job, kind, text, json, at_ns, rank, node FROM events"
-                       " WHERE (?1 IS NULL OR job = ?1) AND seq > ?2 ORDER BY seq DESC LIMIT ?3) ORDER BY seq",
-                       job, &statement);
+                       " WHERE (?1 IS NULL OR job = ?1) AND seq > ?2 AND (?4 < 0 OR rank = ?4)"
+                       " AND (?5 IS NULL OR kind = ?5) ORDER BY seq DESC LIMIT ?3) ORDER BY seq",
+                       filter->job, &statement);
   if (result != EGD_OK) return result;
-  sqlite3_bind_int64(statement, 2, after);
-  sqlite3_bind_int64(statement, 3, last ? (int64_t)last : -1);
+  sqlite3_bind_int64(statement, 2, filter->after);
+  sqlite3_bind_int64(statement, 3, filter->last ? (int64_t)filter->last : -1);
+  sqlite3_bind_int64(statement, 4, filter->rank);
+  if (filter->kind) sqlite3_bind_text(statement, 5, filter->kind, -1, SQLITE_TRANSIENT);
   int rc;
   while ((rc = sqlite3_step(statement)) == SQLITE_ROW) {
     struct cursor at = {statement, 0};

@@ -99,8 +99,14 @@ struct egd_history_event {
   uint64_t at_ns;
   int64_t rank, node;
 };
-/// `job` NULL = of all jobs. Only events after number `after`. `last`: only the last so many, 0 = all.
-int egd_history_events(struct egd_history *history, const char *job, int64_t after, unsigned last,
+struct egd_history_event_filter {
+  const char *job;  // NULL = of all jobs
+  const char *kind; // NULL = all
+  int64_t rank;     // -1 = all
+  int64_t after;    // only those with a greater number
+  unsigned last;    // only the last so many of what is left, 0 = all
+};
+int egd_history_events(struct egd_history *history, const struct egd_history_event_filter *filter,
                        bool (*row)(void *arg, const struct egd_history_event *event), void *arg);
 
 #endif
