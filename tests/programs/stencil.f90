@@ -61,6 +61,9 @@ program stencil
   end if
   call MPI_Reduce(sum(u(1:m, 1:m)), total, 1, MPI_DOUBLE_PRECISION, MPI_SUM, 0, grid, ierr)
   if (rank == 0) write (*, '(a,es23.15)') 'stencil: ok ', total
+  do step = 1, 8
+    call MPI_Request_free(requests(step), ierr)
+  end do
   call MPI_Type_free(column, ierr)
   call MPI_Finalize(ierr)
 
