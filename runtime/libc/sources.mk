@@ -9,4 +9,5 @@ libegida_libc_sources = \
   runtime/libc/process.c \
   runtime/libc/signals.c \
   runtime/libc/streams.c \
-  runtime/libc/table.c
+  runtime/libc/table.c \
+  runtime/libc/tempnames.c
