@@ -57,6 +57,9 @@ int egd_data_put_memory(struct egd_capture *capture, uint64_t address, size_t le
 /// The whole file: 0 or -errno, the .tmp is gone then. Calls begun and finished.
 int egd_image_write(struct egd_capture *capture);
 
+/// Fill in build_id and build_id_length if `fd` is an ELF file that has one.
+void egd_read_build_id(int fd, struct egd_image_file *file);
+
 void egd_image_cpu_read(struct egd_image_cpu *ret_cpu);
 /// Fill in the header's checksum.
 void egd_image_header_seal(struct egd_image_header *header);

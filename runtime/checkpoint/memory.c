@@ -1,6 +1,5 @@
 // The address space: which regions there are (/proc/self/smaps), which of their pages are private (PAGEMAP_SCAN, or
 // /proc/self/pagemap on kernels before 6.7), which files are behind the others.
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/ioctl.h>
@@ -194,32 +193,6 @@ int egd_capture_shared_memory(struct egd_capture *capture) {
 
 // ---- files --------------------------------------------------------------------------------------------------------------
 
-static void read_build_id(int fd, struct egd_image_file *file) {
-  Elf64_Ehdr elf;
-  if (egd_read_all(fd, &elf, sizeof elf, 0) < 0) return;
-  if (__builtin_memcmp(elf.e_ident, ELFMAG, SELFMAG) != 0 || elf.e_ident[EI_CLASS] != ELFCLASS64 ||
-      elf.e_phentsize != sizeof(Elf64_Phdr))
-    return;
-  for (unsigned i = 0; i < elf.e_phnum; i++) {
-    Elf64_Phdr segment;
-    if (egd_read_all(fd, &segment, sizeof segment, elf.e_phoff + i * sizeof segment) < 0) return;
-    if (segment.p_type != PT_NOTE) continue;
-    for (uint64_t at = 0; at + sizeof(Elf64_Nhdr) <= segment.p_filesz;) {
-      Elf64_Nhdr note;
-      char owner[4];
-      if (egd_read_all(fd, &note, sizeof note, segment.p_offset + at) < 0) return;
-      uint64_t name = at + sizeof note, value = name + ((note.n_namesz + 3u) & ~3u);
-      if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 && note.n_descsz <= sizeof file->build_id &&
-          egd_read_all(fd, owner, 4, segment.p_offset + name) == 0 && __builtin_memcmp(owner, "GNU", 4) == 0) {
-        if (egd_read_all(fd, file->build_id, note.n_descsz, segment.p_offset + value) == 0)
-          file->build_id_length = note.n_descsz;
-        return;
-      }
-      at = value + ((note.n_descsz + 3u) & ~3u);
-    }
-  }
-}
-
 static int64_t file_index(struct egd_capture *capture, const struct area *area) {
   struct egd_image_file *files = (void *)capture->files.base;
   size_t count = capture->files.used / sizeof *files;
@@ -244,7 +217,7 @@ static int64_t file_index(struct egd_capture *capture, const struct area *area) 
     if (!S_ISREG(info.st_mode))
       file->flags = EGD_FILE_CONTENT_FREE;
     else
-      read_build_id(fd, file);
+      egd_read_build_id(fd, file);
     // Replaced by another file since it was mapped: what is mapped has no name any more.
     if (S_ISREG(info.st_mode) && info.st_ino != area->inode) status = -ENOENT;
   }
