@@ -1,11 +1,12 @@
 # tests: unit tests (a fragment per part), test programs, what ./run-tests asks of the build
-include tests/unit/restartd.mk
-include tests/unit/ucp.mk
-
 # Built by check, but no tests in themselves.
 unit_test_helpers =
 # Need what the sanitizers take: fixed addresses, static linking, their own signal handling.
 unsanitized_tests =
+
+include tests/unit/core.mk
+include tests/unit/restartd.mk
+include tests/unit/ucp.mk
 
 EXTRA_DIST += .ci/run tests/tap-run tests/lib tests/programs tests/t
 
