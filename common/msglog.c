@@ -196,14 +196,13 @@ static void attach_channel(struct egd_log *log, struct marks *marks, uint32_t de
   atomic_store(&channel->published, ssn);
 }
 
-void egd_log_attach(struct egd_log *log, struct egd_segment *seg, uint32_t rank, bool keep, uint64_t limit,
-                    const struct egd_log_hooks *hooks) {
+static uint64_t arena_begin(const struct egd_segment *seg, uint32_t rank) {
+  return (egd_slice(seg, rank) + EGD_SLICE_ARENA + POPULATE_STEP - 1) & ~(POPULATE_STEP - 1);
+}
+
+static void attach_range(struct egd_log *log, struct egd_segment *seg, uint32_t rank, bool keep, uint64_t begin,
+                         uint64_t end, const struct egd_log_hooks *hooks) {
   uint64_t slice = egd_slice(seg, rank);
-  uint64_t begin = (slice + EGD_SLICE_ARENA + POPULATE_STEP - 1) & ~(POPULATE_STEP - 1);
-  uint64_t end = slice + seg->slice_size;
-  limit &= ~(PAGE - 1);
-  if (limit < POPULATE_STEP) limit = POPULATE_STEP;
-  if (limit < end - begin) end = begin + limit;
   *log = (struct egd_log){.seg = seg, .hooks = hooks, .rank = rank, .keep = keep};
   log->memory = (struct egd_log_space){.begin = begin, .bump = begin, .end = end, .populated = begin};
   uint64_t spill = EGD_SPILL_BIT | (slice - seg->slices);
@@ -220,6 +219,21 @@ void egd_log_attach(struct egd_log *log, struct egd_segment *seg, uint32_t rank,
   give_marked(log, &log->memory, marks.bits, (marks.top - begin) / PAGE, false);
   hooks->release(marks.bits, bytes);
   note_use(log);
+}
+
+void egd_log_attach(struct egd_log *log, struct egd_segment *seg, uint32_t rank, bool keep, uint64_t limit,
+                    const struct egd_log_hooks *hooks) {
+  uint64_t begin = arena_begin(seg, rank), end = egd_mirror_begin(seg, rank);
+  limit &= ~(PAGE - 1);
+  if (limit < POPULATE_STEP) limit = POPULATE_STEP;
+  if (limit < end - begin) end = begin + limit;
+  attach_range(log, seg, rank, keep, begin, end, hooks);
+}
+
+void egd_log_attach_mirror(struct egd_log *log, struct egd_segment *seg, uint32_t rank,
+                           const struct egd_log_hooks *hooks) {
+  uint64_t end = egd_slice(seg, rank) + seg->slice_size;
+  attach_range(log, seg, rank, false, egd_mirror_begin(seg, rank), end, hooks);
 }
 
 void egd_log_detach(struct egd_log *log) {

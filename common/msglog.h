@@ -62,6 +62,10 @@ struct egd_log {
 /// is used if `hooks->grow_spill`.
 void egd_log_attach(struct egd_log *log, struct egd_segment *seg, uint32_t rank, bool keep, uint64_t limit,
                     const struct egd_log_hooks *hooks);
+/// The same for the agent's mirror of a rank that lives elsewhere: its memory is the other half of the slice, so that it can stay for a
+/// while when the rank comes here and writes its own log again.
+void egd_log_attach_mirror(struct egd_log *log, struct egd_segment *seg, uint32_t rank,
+                           const struct egd_log_hooks *hooks);
 /// Give the arrays of `log` back (not the slice's content).
 void egd_log_detach(struct egd_log *log);
 
