@@ -1,0 +1,12 @@
+# The commands that read the history (cli/local.mk includes this)
+egida_history_sources = \
+  cli/checkpoint.c \
+  cli/checkpoints.c \
+  cli/clean.c \
+  cli/clean_files.c cli/clean_files.h \
+  cli/events.c \
+  cli/history.c cli/history.h \
+  cli/jobs.c \
+  cli/ranks.c \
+  cli/status.c \
+  cli/table.c cli/table.h
