@@ -156,8 +156,8 @@ struct egd_rank_cb {
 
   // --- a restored rank and its agent (several nodes only): see pmix_agent/mover.h ---
   _Atomic uint32_t cursors_ready; // incarnation + 1 whose read cursors stand in `consumed` (rank, once after a restore)
-  _Atomic uint32_t
-      mirrors_ready; // same value: mirrors hold, or will hold, all records from there on (agent); futex word
+  _Atomic uint32_t mirrors_ready; // same value: mirrors hold, or will hold, all records from there on (agent)
+  _Atomic uint64_t polls_stable;  // as determinant_stable, for `polls`: non-arrival is a determinant too (agent)
 };
 
 struct egd_output_record {
@@ -233,6 +233,11 @@ static inline void *egd_at(const struct egd_segment *seg, uint64_t offset) {
 }
 static inline uint64_t egd_slice(const struct egd_segment *seg, uint32_t rank) {
   return seg->slices + rank * seg->slice_size;
+}
+/// The second half of a slice holds mirrors (written by the agent of a node where the rank does not live), the first its
+/// own log.
+static inline uint64_t egd_mirror_begin(const struct egd_segment *seg, uint32_t rank) {
+  return egd_slice(seg, rank) + ((seg->slice_size / 2 + (1ull << 21) - 1) & ~((1ull << 21) - 1));
 }
 static inline struct egd_rank_cb *egd_cb(const struct egd_segment *seg, uint32_t rank) {
   return egd_at(seg, egd_slice(seg, rank) + EGD_SLICE_CB);
