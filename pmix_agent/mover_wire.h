@@ -18,11 +18,11 @@ enum egd_mover_kind {
   EGD_MOVER_HELLO = 1,         // id = node, from = incarnation, to = birth, v = version, job hash, nranks; data: nonce
   EGD_MOVER_PROOF = 2,         // data: HMAC
   EGD_MOVER_NEWS = 10,         // the channel from -> to has records
-  EGD_MOVER_SUBSCRIBE = 11,    // id, from, to, v = first ssn, limit (byte of the stream up to which may be sent)
-  EGD_MOVER_RETRY = 12,        // id: not (any more) served here; ask again later
-  EGD_MOVER_DATA = 13,         // id, v = ssn, offset within that record; data: the stream from there
+  EGD_MOVER_SUBSCRIBE = 11,    // id, from, to, v = first ssn, limit (byte of the stream up to which may be sent), epoch
+  EGD_MOVER_RETRY = 12,        // id, v[2] = epoch: not served here; ask again later
+  EGD_MOVER_DATA = 13,         // id, v = ssn, offset within that record, epoch; data: the stream from there
   EGD_MOVER_CREDIT = 14,       // id, v = limit, ssn below which everything was received
-  EGD_MOVER_GONE = 15,         // id, v = oldest ssn that is retained
+  EGD_MOVER_GONE = 15,         // id, v = oldest ssn that is retained, v[2] = epoch
   EGD_MOVER_BOUNDS = 16,       // to; data: struct egd_mover_bound []
   EGD_MOVER_IMAGE = 17,        // to: an image is wanted
   EGD_MOVER_DETERMINANTS = 20, // from, flags bit 0 = log starts anew, v = position, polls, tail, newest; data: bytes

@@ -26,7 +26,7 @@ static int append_here(struct egd_replica *replica, uint64_t position, const str
                        const unsigned char *data, size_t length) {
   uint64_t end = end_of(replica);
   if (position > end || position < replica->base || length > UINT64_MAX - position) return EGD_ERR_CORRUPT;
-  if (state->tail > position + length) return EGD_ERR_CORRUPT;
+  if (state->tail > position + length || state->tail < replica->base) return EGD_ERR_CORRUPT;
   uint64_t skip = end - position < length ? end - position : length;
   uint64_t new_end = position + length > end ? position + length : end;
   // The origin bounds its log by the ring; what its tail has passed was not trimmed here yet.
