@@ -31,4 +31,5 @@ libegida_la_SOURCES = \
   $(libegida_checkpoint_sources)
 # No builtin may turn into a call of the application's malloc or stdio; no stack protector: its guard is read before TLS is set up.
 libegida_la_CFLAGS = $(AM_CFLAGS) -O2 -fvisibility=hidden -fno-stack-protector -fno-builtin-printf
+libegida_la_CCASFLAGS = $(AM_CCASFLAGS)
 libegida_la_LDFLAGS = -avoid-version -module -Wl,-z,now -Wl,-z,noexecstack

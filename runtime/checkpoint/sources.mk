@@ -31,6 +31,7 @@ egida_restart_SOURCES = \
   runtime/checkpoint/restart_verify.c \
   runtime/checkpoint/scratch.c \
   runtime/syscall.S
+egida_restart_CCASFLAGS = $(AM_CCASFLAGS)
 egida_restart_CFLAGS = $(AM_CFLAGS) -O2 -fpie -fvisibility=hidden -fno-stack-protector -fno-tree-loop-distribute-patterns \
   -fno-asynchronous-unwind-tables -fcf-protection=none
 egida_restart_LINK = $(CCLD) -static -no-pie -nostdlib -Wl,-Ttext-segment=0x3f0000000000 -Wl,-z,noexecstack -Wl,--build-id -o $@
