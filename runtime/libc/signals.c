@@ -236,9 +236,12 @@ long egd_policy_sigprocmask(struct egd_call *c, const struct egd_row *row) {
   uint64_t mask;
   if (c->a[1] && c->a[3] == 8 && c->a[0] != SIG_UNBLOCK) {
     mask = *(const uint64_t *)c->a[1] & ~SIGSYS_BIT;
-    return egd_syscall6(c->nr, c->a[0], (long)&mask, c->a[2], 8, 0, 0);
+    c->a[1] = (long)&mask;
   }
-  return egd_raw(c);
+  long r = egd_raw(c);
+  // The return from the trap puts the frame's mask in place.
+  if (r == 0) egd_sys4(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &c->context->uc_sigmask, 8);
+  return r;
 }
 
 // The kernel's alternative stack stays ours (the trap needs it); handlers that ask for one get it.

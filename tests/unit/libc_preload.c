@@ -6,9 +6,8 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/personality.h>
 #include <unistd.h>
-#include "runtime/libc/libc.h"
+#include "runtime/libc/internal.h"
 #include "runtime/rank.h"
 #include "runtime/syscall.h"
 
@@ -26,6 +25,7 @@ struct log {
   _Atomic uint64_t head; // bytes of entries
   uint64_t events, runs;
   uint64_t output; // bytes of both streams, with a header each
+  int pid, ppid;   // of the first run: a real rank finds them in its image
 };
 
 struct egd_rank egd_rank;
@@ -185,6 +185,12 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
   egd_libc_init();
   replay_end = events->head;
   egd_rank.replaying = events->runs++ > 0 && replay_end > 0;
+  if (!events->pid) {
+    events->pid = egd_libc.birth_pid;
+    events->ppid = egd_libc.birth_ppid;
+  }
+  egd_libc.birth_pid = events->pid;
+  egd_libc.birth_ppid = events->ppid;
   egd_rank.logging = true;
   egd_libc_logging_on();
 }
