@@ -335,36 +335,7 @@ static void count_failures(const struct check *check, struct egd_guarantees *g) 
   g->whole_job = nodes == EGD_ANY_NUMBER;
 }
 
-static void note_values(struct check *check, const struct egd_value *value, struct egd_guarantees *g) {
-  for (; value; value = value->next) {
-    if (egd_module_available(value->module)) continue;
-    char buffer[256];
-    struct egd_text text = {buffer, sizeof(buffer), 0};
-    egd_text_string(&text, "'");
-    egd_text_string(&text, value->module->name);
-    egd_text_string(&text, "' (");
-    egd_text_string(&text, egd_variable_name(value->module->variable));
-    egd_text_string(&text, ") has no module in this build: the specification can be checked, not run");
-    note(check, value->line, value->column, buffer);
-    g->supported = false;
-  }
-}
-
-static void note_log(struct check *check, const struct egd_log *log, struct egd_guarantees *g) {
-  if (!log) return;
-  note_values(check, log->infos, g);
-  note_values(check, log->how, g);
-  note_values(check, log->where, g);
-}
-
-static void note_all(struct check *check, struct egd_guarantees *g) {
-  g->supported = true;
-  for (const struct egd_statement *s = check->spec->first; s; s = s->next) {
-    const struct egd_value *lists[] = {s->event, s->events, s->structure,      s->piggyback, s->protocol,
-                                       s->how,   s->where,  s->implementation, s->policy};
-    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) note_values(check, lists[i], g);
-    note_log(check, s->log, g);
-  }
+static void note_idle(struct check *check, const struct egd_guarantees *g) {
   if (!g->orphan_free) return;
   if (check->orphans)
     note(check, check->orphans->line, check->orphans->column, "no orphans can arise here: this protocol is never used");
@@ -404,8 +375,9 @@ int egd_spec_check(const struct egd_spec *spec, egd_report_fn report, void *cont
   if (check.errors) return EGD_ERR_INVALID;
   describe_family(&check, &guarantees);
   count_failures(&check, &guarantees);
-  note_all(&check, &guarantees);
+  note_idle(&check, &guarantees);
   if (check.checkpoint) {
+    guarantees.has_checkpoint = true;
     const struct egd_value *policy = check.checkpoint->policy;
     guarantees.checkpoint_interval_ns = policy ? policy->parameter : EGD_DEFAULT_CHECKPOINT_INTERVAL_NS;
     guarantees.periodic_checkpoint = guarantees.checkpoint_interval_ns > 0;

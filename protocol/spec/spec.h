@@ -74,8 +74,7 @@ enum egd_family {
 struct egd_guarantees {
   enum egd_family family;
   bool orphan_free;
-  bool supported;           // every value has a module in this registry
-  bool periodic_checkpoint; // or on request only
+  bool has_checkpoint, periodic_checkpoint; // not periodic: on request only
   uint64_t checkpoint_interval_ns;
   uint32_t process_failures; // at a time; EGD_ANY_NUMBER
   uint32_t node_failures;    // at a time; EGD_ANY_NUMBER

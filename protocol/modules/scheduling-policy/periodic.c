@@ -13,7 +13,7 @@ const struct egd_module egd_module_scheduling_policy_periodic = {
     .value = "periodic",
     .name = "periodic <time>",
     .phrases = phrases,
-    .doc = "An image per process at this interval. Processes of a node take turns. `egida run --interval` "
+    .doc = "An image per process at this interval. `egida run --interval` "
            "overrides it.",
     .default_parameter = 0ull,
     .parameter_min = 1000000ull,
