@@ -37,8 +37,8 @@ struct ucp_address {
 struct ucp_mem {
   void *address;
   size_t length;
-  void *allocation; // NULL: the memory is the caller's
-  size_t allocated;
+  unsigned shift; // 2^shift bytes of the arena belong to it; 0: the memory is the caller's
+  struct ucp_mem *next_free;
 };
 
 // A tagged message without a receive yet; also a message of the rank to itself on its way. Payload of up to
@@ -122,6 +122,10 @@ struct egd_ucp {
   // active messages
   struct egd_am_handler *am_handlers;
   uint32_t nam_handlers;
+  // memory that the MPI library lets us allocate
+  unsigned char *window_arena;
+  uint64_t window_arena_used;
+  struct ucp_mem *free_windows[64]; // by shift
   // handles
   struct ucp_ep *endpoints;
   bool worker_exists;
@@ -181,6 +185,9 @@ void egd_sink_cancel(struct egd_request *request);
 enum egd_verdict_on_message egd_tag_deliver(const struct egd_message *message);
 void egd_tag_deliver_self(struct ucp_recv_desc *desc);
 void egd_am_deliver(const struct egd_message *message, const void *data);
+
+/// Reserve the arena for windows. In MPI_Init, which is never replayed: its address is in image 1.
+void egd_memory_init(void);
 
 /// Put a message for the rank itself in its queue. `source` is ended; NULL means no payload.
 void egd_self_send(struct egd_source *source, enum egd_record_kind kind, uint64_t imm, uint32_t cookie);

@@ -61,6 +61,7 @@ EGD_EXPORT ucs_status_t ucp_init_version(unsigned api_major, unsigned api_minor,
     egd_ucp.endpoints = egd_alloc(egd_rank.nranks * sizeof(*egd_ucp.endpoints));
     for (uint32_t rank = 0; rank < egd_rank.nranks; rank++) egd_ucp.endpoints[rank].rank = rank;
   }
+  egd_memory_init();
   atomic_fetch_or(&egd_rank.cb->notes, EGD_NOTE_MPI_INITIALIZED);
   context.exists = true;
   *ret_context = &context;
