@@ -147,13 +147,23 @@ static bool select_jobs(struct request *request, const struct egd_list_options *
   struct timespec clock;
   clock_gettime(CLOCK_REALTIME, &clock);
   int64_t now = (int64_t)clock.tv_sec * 1000000000 + clock.tv_nsec;
-  bool any_named = false;
-  for (size_t i = 0; i < request->count; i++) any_named |= request->jobs[i].named;
+  bool any_named = false, any_live = false;
+  for (size_t i = 0; i < request->count; i++) {
+    any_named |= request->jobs[i].named;
+    any_live |= request->jobs[i].live;
+  }
+  // One job runs in a folder at a time. If it is none that the history shows as running, it is being resumed just now, or
+  // runs without history.
+  bool hidden = locked && !any_live;
   qsort(request->jobs, request->count, sizeof *request->jobs, newest_first);
   int64_t kept = 0;
   for (size_t i = 0; i < request->count; i++) {
     struct candidate *job = &request->jobs[i];
-    bool may_run = job->live || (!job->known && locked);
+    // What can go on with --resume stays, unless all is asked for. So may a job that the history does not know: it may
+    // have been damaged and begun anew.
+    bool resumable = !job->known || job->state == EGD_HISTORY_SUSPENDED || job->state == EGD_HISTORY_INTERRUPTED ||
+                     job->state == EGD_HISTORY_ELSEWHERE;
+    bool may_run = job->live || (hidden && resumable);
     bool elsewhere = job->known && job->state == EGD_HISTORY_ELSEWHERE && !request->force;
     if (job->named) {
       if (may_run || elsewhere) {
@@ -168,10 +178,6 @@ static bool select_jobs(struct request *request, const struct egd_list_options *
     }
     if (any_named || may_run || elsewhere) continue;
     if (!job->on_disk && !request->forget) continue;
-    // What can go on with --resume stays, unless all is asked for. So may a job that the history does not know: it may
-    // have been damaged and begun anew.
-    bool resumable = !job->known || (job->state == EGD_HISTORY_SUSPENDED || job->state == EGD_HISTORY_INTERRUPTED ||
-                                     job->state == EGD_HISTORY_ELSEWHERE);
     if (kept < request->keep) {
       kept++;
       continue;
