@@ -51,18 +51,23 @@ struct egd_file *egd_file_next(long *fd) {
   return NULL;
 }
 
-static bool may_change(const struct stat *st, long fd, bool writable) {
+/// Made by the kernel on the spot (/proc, /sys, control groups)?
+bool egd_fd_is_pseudo(long fd) {
   struct statfs fs;
-  if (writable) return true;
-  if (st->st_mtim.tv_sec * 1000000000ll + st->st_mtim.tv_nsec >= egd_libc.start_ns - SLACK_NS) return true;
-  if (egd_sys2(SYS_fstatfs, fd, &fs) != 0) return true;
+  if (egd_sys2(SYS_fstatfs, fd, &fs) != 0) return false;
   return fs.f_type == PROC_MAGIC || fs.f_type == SYSFS_MAGIC || fs.f_type == CGROUP_MAGIC || fs.f_type == CGROUP2_MAGIC;
+}
+
+static bool may_change(const struct stat *st, long fd, bool writable) {
+  int64_t mtime_ns = st->st_mtim.tv_sec * 1000000000ll + st->st_mtim.tv_nsec;
+  return writable || mtime_ns >= egd_libc.start_ns - SLACK_NS || egd_fd_is_pseudo(fd);
 }
 
 static uint8_t kind_of(const struct stat *st, long fd) {
   if (fd == egd_libc.pmi_fd) return EGD_FILE_PMI;
   if (S_ISREG(st->st_mode)) return EGD_FILE_REGULAR;
   if (S_ISDIR(st->st_mode)) return EGD_FILE_DIRECTORY;
+  if (S_ISFIFO(st->st_mode)) return EGD_FILE_PIPE;
   if (S_ISCHR(st->st_mode) && major(st->st_rdev) == 1) {
     if (minor(st->st_rdev) == 8 || minor(st->st_rdev) == 9) return EGD_FILE_RANDOM;
     return EGD_FILE_SINK;
@@ -134,6 +139,16 @@ void egd_descriptors_init(void) {
     else if (is_spool(file))
       file->kind = EGD_FILE_STDIN;
   }
+}
+
+/// Are both ends of the pipe here? Then the rank talks to itself through it.
+bool egd_pipe_is_private(const struct egd_file *end) {
+  const struct egd_file *file;
+  for (long fd = 3; (file = egd_file_next(&fd)); fd++)
+    if (file->kind == EGD_FILE_PIPE && file->inode == end->inode && file->device == end->device &&
+        file->writable != end->writable)
+      return true;
+  return false;
 }
 
 // ---- system calls ----------------------------------------------------------------------------------------------------
@@ -213,9 +228,12 @@ long egd_policy_pipe(struct egd_call *c, const struct egd_row *row) {
   int *fds = (int *)c->a[0];
   long r = egd_raw(c);
   if (r != 0) return r;
-  egd_file_drop(fds[0]);
-  egd_file_drop(fds[1]);
-  if (egd_rank.logging) EGD_SAY_ONCE("the program uses pipes: what is in one when its rank fails is lost");
+  for (int i = 0; i < 2; i++) {
+    egd_file_drop(fds[i]);
+    egd_file_classify(fds[i], "pipe");
+  }
+  if (egd_rank.logging)
+    EGD_SAY_ONCE("the program uses pipes: what another process has put into one is lost when its rank fails");
   same_number(c, fds[0] * 65536l + fds[1]);
   return 0;
 }

@@ -152,9 +152,10 @@ static long open_again(const struct opening *o, long fd, const struct opened *in
   }
   long got = egd_sys4(SYS_openat, o->folder, o->path, o->flags & ~(O_CREAT | O_EXCL | O_TRUNC), 0);
   // A file that was created without the right to open it again, or that is replaced by now.
-  if (got < 0 || egd_sys2(SYS_fstat, got, &st) != 0 ||
-      ((S_ISREG(info->mode) || S_ISDIR(info->mode)) && info->inode &&
-       (st.st_ino != info->inode || st.st_dev != info->device))) {
+  bool same = got >= 0 && egd_sys2(SYS_fstat, got, &st) == 0;
+  if (same && (S_ISREG(info->mode) || S_ISDIR(info->mode)) && !egd_fd_is_pseudo(got))
+    same = st.st_ino == info->inode && st.st_dev == info->device;
+  if (!same) {
     if (got >= 0) egd_sys1(SYS_close, got);
     stand_in(fd, o, info);
     return fd;

@@ -129,8 +129,9 @@ enum egd_file_kind {
   EGD_FILE_DIRECTORY = 5,
   EGD_FILE_RANDOM = 6, // /dev/random, /dev/urandom
   EGD_FILE_SINK = 7,   // /dev/null and the like: nothing to protect
-  EGD_FILE_STREAM = 8, // pipes, sockets, terminals, devices
+  EGD_FILE_STREAM = 8, // sockets, terminals, devices
   EGD_FILE_PMI = 9,    // the connection to the job's PMI service
+  EGD_FILE_PIPE = 10,
 };
 // An open file description, shared by duplicated descriptors.
 struct egd_file {
@@ -151,6 +152,8 @@ struct egd_file *egd_file_classify(long fd, const char *path);
 void egd_file_set(long fd, struct egd_file *file);
 void egd_file_drop(long fd);
 bool egd_fd_is_ours(long fd);
+bool egd_fd_is_pseudo(long fd);
+bool egd_pipe_is_private(const struct egd_file *end);
 struct egd_file *egd_file_next(long *fd);
 egd_policy egd_policy_close, egd_policy_close_range, egd_policy_dup, egd_policy_fcntl, egd_policy_pipe,
     egd_policy_socket, egd_policy_connect, egd_policy_mmap, egd_policy_refuse, egd_policy_lseek, egd_policy_ioctl,

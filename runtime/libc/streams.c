@@ -5,6 +5,7 @@
 // events of their own kind (MORE).
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -95,6 +96,14 @@ static long write_output(uint32_t stream, const struct transfer *t) {
   return total;
 }
 
+/// Replay: a pipe within the rank is filled and emptied again, so that it holds what it held.
+static void repeat_in_pipe(struct egd_call *c, const struct egd_file *file, short event, int64_t value) {
+  struct pollfd ready = {(int)c->a[0], event, 0};
+  if (file->kind == EGD_FILE_PIPE && value > 0 && egd_pipe_is_private(file) && egd_sys3(SYS_poll, &ready, 1, 0) == 1 &&
+      (ready.revents & event))
+    egd_raw(c);
+}
+
 static long write_stream(struct egd_call *c, const struct egd_row *row, struct egd_file *file,
                          const struct transfer *t) {
   int64_t value;
@@ -103,6 +112,7 @@ static long write_stream(struct egd_call *c, const struct egd_row *row, struct e
       memcpy(request, t->parts[0].iov_base, t->length);
       request_length = (uint32_t)t->length;
     }
+    repeat_in_pipe(c, file, POLLOUT, value);
     return value;
   }
   egd_visible_act();
@@ -268,6 +278,8 @@ static long read_stream(struct egd_call *c, const struct egd_row *row, struct eg
   uint32_t aux = kind == EGD_EVENT_RANDOM ? 0 : (uint32_t)c->nr;
   int64_t value;
   size_t got, room;
+  // The pipe's content goes where the log's will overwrite it.
+  if (egd_rank.replaying && egd_event_next_is(kind, aux)) repeat_in_pipe(c, file, POLLIN, 1);
   if (take_data(kind, aux, t, 0, &value, &got)) {
     request_length = 0;
     return value;

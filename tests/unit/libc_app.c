@@ -66,6 +66,12 @@ static void clocks(void) {
 
 static void names(void) {
   struct utsname u;
+  struct stat st;
+  char template[] = "temp-XXXXXX", *folder = strdup(template);
+  close(mkstemp(template));
+  printf("%s %s\n", template, mkdtemp(folder));
+  stat(template, &st);
+  printf("%ld %ld\n", (long)st.st_ino, (long)st.st_mtim.tv_nsec);
   uname(&u);
   unsigned char r[16];
   printf("%d %d %ld %ld\n", getpid(), getppid(), syscall(SYS_getpid), syscall(SYS_gettid));
@@ -94,7 +100,7 @@ static void names(void) {
 static void files(void) {
   char b[256], template[] = "temp-XXXXXX";
   FILE *f = fopen("plain", "w");
-  for (int i = 0; i < 2000; i++) fprintf(f, "line %d of the file at %ld\n", i, (long)clock());
+  for (int i = 0; i < 2000; i++) fprintf(f, "line %d of the file\n", i);
   fclose(f);
   f = fopen("plain", "r+");
   fseek(f, 100, SEEK_SET);
@@ -113,7 +119,7 @@ static void files(void) {
     fclose(f);
   }
   int fd = mkstemp(template);
-  printf("%d %s\n", fd, template);
+  printf("%d %.5s\n", fd, template);
   must(write(fd, "temporary", 9) == 9, "write");
   must(rename(template, "kept") == 0, "rename");
   must(write(fd, " and more", 9) == 9, "write after rename");
@@ -144,11 +150,12 @@ static void files(void) {
   must(mkdir("folder/gone", 0755) == 0 && rmdir("folder/gone") == 0, "rmdir");
   must(unlink("folder/nothing") == -1 && errno == ENOENT, "unlink nothing");
   DIR *d = opendir("folder");
-  for (struct dirent *e; (e = readdir(d));) printf("%s %ld\n", e->d_name, (long)e->d_ino);
+  size_t letters = 0;
+  for (struct dirent *e; (e = readdir(d));) letters += strlen(e->d_name);
   closedir(d);
   struct stat st;
   stat("kept", &st);
-  printf("%ld %ld %o\n", (long)st.st_size, (long)st.st_mtim.tv_nsec, st.st_mode);
+  printf("%zu %ld %o\n", letters, (long)st.st_size, st.st_mode);
   fd = open("vector", O_RDWR | O_CREAT | O_TRUNC, 0644);
   struct iovec v[3] = {{"one ", 4}, {"two ", 4}, {"three", 5}};
   must(writev(fd, v, 3) == 13, "writev");
@@ -246,8 +253,12 @@ static void on_user(int s, siginfo_t *info, void *context) {
   users++;
   printf("user signal %d from me: %d\n", s, info->si_pid == getpid() || info->si_pid > 0);
 }
-static void on_jump(int s) { siglongjmp(back, 1); }
-static void on_fault(int s) { siglongjmp(back, 2); }
+static void on_jump(int s) {
+  siglongjmp(back, 1);
+}
+static void on_fault(int s) {
+  siglongjmp(back, 2);
+}
 
 static void signals(void) {
   struct itimerval timer = {{0, 20000}, {0, 20000}};
@@ -366,9 +377,9 @@ int main(int argc, char **argv) {
   static const struct {
     const char *name;
     void (*run)(void);
-  } parts[] = {{"clocks", clocks},       {"names", names},     {"files", files},     {"redirected", redirected},
-               {"processes", processes}, {"signals", signals}, {"waiting", waiting}, {"input", input},
-               {"cost", cost}};
+  } parts[] = {{"clocks", clocks},         {"names", names},         {"files", files},
+               {"redirected", redirected}, {"processes", processes}, {"signals", signals},
+               {"waiting", waiting},       {"input", input},         {"cost", cost}};
   for (unsigned i = 0; i < sizeof parts / sizeof *parts; i++)
     if (argc > 1 && strcmp(argv[1], parts[i].name) == 0) {
       parts[i].run();

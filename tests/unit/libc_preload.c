@@ -1,12 +1,15 @@
 // A rank without a job, for the tests of runtime/libc: events go to a file (EGD_TEST_LOG) that outlives the process, output
-// to another (EGD_TEST_OUTPUT). A second run over the same files replays the first and goes on live where it ends.
-// EGD_TEST_STOP=N kills the process right after event number N was logged (counted from 1).
+// to another (EGD_TEST_OUTPUT: stdout in the first half, stderr in the second). A second run over the same files replays the first and goes on live where it ends.
+// EGD_TEST_STOP=N kills the process when event number N would be logged (counted from 1): what it tells of is done, but
+// nobody knows. With EGD_TEST_TEAR=1 a write that is cut off there loses its second half first.
 #include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
+#include "runtime/libc/intent.h"
 #include "runtime/libc/internal.h"
 #include "runtime/rank.h"
 #include "runtime/syscall.h"
@@ -24,14 +27,16 @@ struct entry {
 struct log {
   _Atomic uint64_t head; // bytes of entries
   uint64_t events, runs;
-  uint64_t output; // bytes of both streams, with a header each
-  int pid, ppid;   // of the first run: a real rank finds them in its image
+  uint64_t output[2]; // bytes of each stream
+  int pid, ppid;      // of the first run: a real rank finds them in its image
 };
 
 struct egd_rank egd_rank;
 static struct log *events;
 static unsigned char *output;
-static uint64_t position, replay_end, output_position, stop;
+static uint64_t position, replay_end, output_position[2], stop;
+static bool tears;
+static struct egd_intent intent;
 static struct egd_segment segment;
 static struct egd_rank_cb cb;
 
@@ -124,31 +129,45 @@ bool egd_event_replay(enum egd_event_kind kind, uint32_t aux, int64_t *ret_value
   return true;
 }
 
+static void tear(void) {
+  struct stat st;
+  uint64_t end = intent.offset + intent.length;
+  if (intent.length == 0 || end <= intent.size_before) return;
+  for (int fd = 3; fd < 64; fd++)
+    if (egd_sys2(SYS_fstat, fd, &st) == 0 && st.st_ino == intent.inode && (uint64_t)st.st_size == end)
+      egd_sys2(SYS_ftruncate, fd,
+               intent.offset > intent.size_before ? intent.size_before : intent.offset + intent.length / 2);
+}
+
 void egd_event_log(enum egd_event_kind kind, uint32_t aux, int64_t value, const void *data, size_t length) {
   if (!egd_rank.logging) return;
   if (egd_rank.replaying) {
     if (!at_end()) egd_die("event %u/%u is logged in replay", kind, aux);
   }
+  if (events->events + 1 == stop) {
+    if (tears && kind == EGD_EVENT_SYSCALL) tear();
+    egd_sys2(SYS_kill, egd_sys0(SYS_getpid), SIGKILL);
+  }
+  if (kind == EGD_EVENT_SYSCALL) intent.length = 0;
+  if (kind == EGD_EVENT_INTENT) memcpy(&intent, data, sizeof intent);
   struct entry *e = (struct entry *)(entries() + events->head);
   if (events->head + sizeof *e + length > LOG_SIZE - 4096) egd_die("the test's log is full");
   *e = (struct entry){kind, aux, value, length};
   memcpy(e + 1, data, length);
   events->head += step(e);
-  if (++events->events == stop) egd_sys2(SYS_kill, egd_sys0(SYS_getpid), SIGKILL);
+  events->events++;
 }
 
 int64_t egd_output(uint32_t stream, const void *data, size_t length) {
-  struct egd_output_record record = {(uint32_t)length, stream};
-  unsigned char *at = output + output_position;
-  if (output_position < events->output) {
-    if (memcmp(at, &record, sizeof record) != 0 || memcmp(at + sizeof record, data, length) != 0)
-      egd_die("diverged: other output at byte %lu", output_position);
-  } else {
-    memcpy(at, &record, sizeof record);
-    memcpy(at + sizeof record, data, length);
-    events->output = output_position + sizeof record + length;
-  }
-  output_position += sizeof record + length;
+  uint64_t *done = &output_position[stream - 1];
+  unsigned char *at = output + (stream - 1) * OUTPUT_SIZE / 2 + *done;
+  uint64_t old = events->output[stream - 1] - *done;
+  if (old > length) old = length;
+  if (*done + length > OUTPUT_SIZE / 2) egd_die("too much output");
+  if (memcmp(at, data, old) != 0) egd_die("diverged: other output at byte %lu", *done);
+  memcpy(at, data, length);
+  *done += length;
+  if (events->output[stream - 1] < *done) events->output[stream - 1] = *done;
   return (int64_t)length;
 }
 
@@ -179,6 +198,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
   events = map(path, LOG_SIZE, LOG_BASE);
   output = map(bytes, OUTPUT_SIZE, (char *)LOG_BASE + LOG_SIZE);
   while (limit && *limit) stop = stop * 10 + (uint64_t)(*limit++ - '0');
+  tears = variable(environment, "EGD_TEST_TEAR");
   if (folder) memcpy(segment.job_dir, folder, strlen(folder) + 1);
   segment.started = 1;
   egd_rank = (struct egd_rank){.seg = &segment, .nranks = 1, .cb = &cb};
