@@ -8,7 +8,7 @@ libegd_engine_la_SOURCES = protocol/engine.c protocol/engine.h protocol/gate.c p
 # The specification language; runs in the command line only.
 noinst_LTLIBRARIES += libegd_protocol.la
 libegd_protocol_la_SOURCES = protocol/registry.c protocol/registry.h protocol/synthesis.c protocol/synthesis.h \
-  protocol/spec/check.c protocol/spec/diagnostic.h protocol/spec/expected.h protocol/spec/grammar.y \
+  protocol/spec/check.c protocol/spec/diagnostic.h protocol/spec/expected.c protocol/spec/expected.h protocol/spec/grammar.y \
   protocol/spec/lexer.c protocol/spec/lexer.h protocol/spec/parse.c protocol/spec/parse.h protocol/spec/spec.h \
   protocol/spec/text.h protocol/modules/modules.h protocol/modules/table.c protocol/modules/unimplemented.c \
   protocol/modules/event/send.c \

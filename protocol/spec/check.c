@@ -12,9 +12,9 @@ struct check {
   unsigned errors;
   // The statement of each kind that counts; NULL if there is none.
   const struct egd_statement *receive, *send, *checkpoint, *commit, *collection, *orphans, *rollback, *transport;
-  const struct egd_value *determinants, *payload; // infos that are logged, wherever
-  const struct egd_log *determinant_log, *payload_log;
-  bool payload_at_sender, piggybacks_determinants, piggybacks_dependencies, piggybacks_index;
+  // Where what is logged; NULL if nowhere.
+  const struct egd_log *determinant_log, *sender_payload, *receiver_payload;
+  bool piggybacks_determinants, piggybacks_dependencies, piggybacks_index;
 };
 
 static void refuse(struct check *check, uint32_t line, uint32_t column, const char *reason) {
@@ -75,17 +75,8 @@ static void note_repeated(struct check *check, const struct egd_value *list) {
 static void take_log(struct check *check, const struct egd_log *log, bool at_sender) {
   if (!log) return;
   note_repeated(check, log->infos);
-  const struct egd_value *determinants = find(log->infos, EGD_TRAIT_DETERMINANT);
-  const struct egd_value *payload = find(log->infos, EGD_TRAIT_PAYLOAD);
-  if (determinants && !at_sender) {
-    check->determinants = determinants;
-    check->determinant_log = log;
-  }
-  if (payload && !check->payload) {
-    check->payload = payload;
-    check->payload_log = log;
-    check->payload_at_sender = at_sender;
-  }
+  if (find(log->infos, EGD_TRAIT_DETERMINANT) && !at_sender) check->determinant_log = log;
+  if (find(log->infos, EGD_TRAIT_PAYLOAD)) *(at_sender ? &check->sender_payload : &check->receiver_payload) = log;
 }
 
 static void take_statement(struct check *check, const struct egd_statement *s) {
@@ -199,6 +190,14 @@ static const char schedule_lost_with_sender[] =
     "  3. Q has nothing to send again, and is not restarted, so never makes m1 again\n"
     "  Log messages synchronously";
 
+static const char schedule_late_payload[] =
+    "determinants ride on messages, but the contents of messages are logged by their receiver only, asynchronously\n"
+    "  1. Q sends m1 to P; P receives it; m1 is not yet on stable storage\n"
+    "  2. P sends m2 with the determinant of m1 to R\n"
+    "  3. P fails; R knows that m1 came first, but m1 itself exists nowhere\n"
+    "  4. P cannot reach the state in which it sent m2: R is an orphan\n"
+    "  Write `send: Log message synchronously on volatile memory of self`";
+
 static const char schedule_output[] =
     "orphans are possible, and output does not wait for the processes on which it depends\n"
     "  1. P receives m1; its determinant is not yet stable; P sends m2 to Q\n"
@@ -231,7 +230,7 @@ static enum egd_family classify(struct check *check) {
   // A determinant that rides on messages is stored by its receivers, so it need not be logged by the process itself.
   if (check->receive && check->piggybacks_determinants && !synchronous(check->determinant_log))
     return EGD_FAMILY_CAUSAL;
-  if (!check->determinants) {
+  if (!check->determinant_log) {
     if (coordinated) return EGD_FAMILY_COORDINATED;
     if (induced) {
       if (!check->piggybacks_index) refuse(check, check->checkpoint->line, check->checkpoint->column, schedule_induced);
@@ -254,14 +253,18 @@ static enum egd_family classify(struct check *check) {
   return EGD_FAMILY_OPTIMISTIC;
 }
 
-static void require_payload(struct check *check) {
-  if (!check->payload) {
+// A log that its receiver writes later than it goes on may lack the very message whose receipt others can repeat.
+static void require_payload(struct check *check, enum egd_family family) {
+  const struct egd_log *sender = check->sender_payload, *receiver = check->receiver_payload;
+  if (!sender && !receiver) {
     refuse(check, check->receive->line, check->receive->column, schedule_payload);
+  } else if (synchronous(receiver) || synchronous(sender)) {
     return;
+  } else if (sender && !has(sender->where, EGD_TRAIT_OUTLIVES_NODES)) {
+    refuse(check, sender->how->line, sender->how->column, schedule_lost_with_sender);
+  } else if (!sender && family == EGD_FAMILY_CAUSAL) {
+    refuse(check, receiver->how->line, receiver->how->column, schedule_late_payload);
   }
-  if (check->payload_at_sender && !synchronous(check->payload_log) &&
-      !has(check->payload_log->where, EGD_TRAIT_OUTLIVES_NODES))
-    refuse(check, check->payload_log->how->line, check->payload_log->how->column, schedule_lost_with_sender);
 }
 
 // ---- guarantees -------------------------------------------------------------------------------------------------------
@@ -329,8 +332,8 @@ static void count_failures(const struct check *check, struct egd_guarantees *g) 
     nodes = smaller(nodes, check->determinant_log ? nodes_outlived(check->determinant_log->where) : 1);
   if (g->family == EGD_FAMILY_CAUSAL && nodes > 1) nodes = 1;
   // A sender's own memory is no limit: the restarted sender makes its messages again. A receiver's log is needed itself.
-  if (check->payload_log && !check->payload_at_sender)
-    nodes = smaller(nodes, nodes_outlived(check->payload_log->where));
+  if (!synchronous(check->sender_payload) && check->receiver_payload)
+    nodes = smaller(nodes, nodes_outlived(check->receiver_payload->where));
   g->node_failures = nodes;
   g->whole_job = nodes == EGD_ANY_NUMBER;
 }
@@ -370,7 +373,7 @@ int egd_spec_check(const struct egd_spec *spec, egd_report_fn report, void *cont
     guarantees.family = classify(&check);
     bool logs = guarantees.family == EGD_FAMILY_PESSIMISTIC || guarantees.family == EGD_FAMILY_CAUSAL ||
                 guarantees.family == EGD_FAMILY_OPTIMISTIC;
-    if (logs) require_payload(&check);
+    if (logs) require_payload(&check, guarantees.family);
   }
   if (check.errors) return EGD_ERR_INVALID;
   describe_family(&check, &guarantees);

@@ -9,6 +9,6 @@ const struct egd_module egd_module_determinant_structure_source_ssn_dest_dsn = {
     .name = "{source, ssn, dest, dsn}",
     .phrases = phrases,
     .doc = "The sender of the message, its send sequence number, the receiver, and the receiver's delivery "
-           "sequence number. Stored with the number of progress calls since the previous admission, non-arrival "
-           " is repeated as well.",
+           "sequence number. Stored with the number of progress calls since the previous admission, so that "
+           "non-arrival is repeated as well.",
 };
