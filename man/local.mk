@@ -1,1 +1,2 @@
 # man: sources and products of this room
+include man/history.mk
