@@ -1,13 +1,10 @@
 # protocol: sources and products of this room
 
-# What runs in ranks and agents: no allocation, no outside world but through struct egd_env.
-noinst_LTLIBRARIES += libegd_engine.la
-libegd_engine_la_SOURCES = protocol/engine.c protocol/engine.h protocol/gate.c protocol/gate.h protocol/determinant.h \
-  protocol/plan.h
-
-# The specification language; runs in the command line only.
+# The core (engine, gate) needs nothing; the specification language allocates and runs in the command line only. The
+# library of ranks compiles the engine itself.
 noinst_LTLIBRARIES += libegd_protocol.la
-libegd_protocol_la_SOURCES = protocol/registry.c protocol/registry.h protocol/synthesis.c protocol/synthesis.h \
+libegd_protocol_la_SOURCES = protocol/determinant.h protocol/engine.c protocol/engine.h protocol/gate.c \
+  protocol/gate.h protocol/plan.h protocol/registry.c protocol/registry.h protocol/synthesis.c protocol/synthesis.h \
   protocol/spec/check.c protocol/spec/diagnostic.h protocol/spec/expected.c protocol/spec/expected.h protocol/spec/grammar.y \
   protocol/spec/lexer.c protocol/spec/lexer.h protocol/spec/parse.c protocol/spec/parse.h protocol/spec/spec.h \
   protocol/spec/text.h protocol/modules/modules.h protocol/modules/table.c protocol/modules/unimplemented.c \
