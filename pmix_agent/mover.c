@@ -100,6 +100,7 @@ void mover_peer_down(struct mover_peer *peer) {
   mover_determinants_down(peer);
   mover_mirror_down(peer);
   mover_stream_down(peer);
+  mover_adopt_down(peer);
 }
 
 // ---- work -------------------------------------------------------------------------------------------------------------
@@ -122,6 +123,7 @@ static void work(struct egd_mover *mover, bool tick) {
     mover_stream_scan(mover);
     egd_mover_cut(mover); // local events alone make progress too: visible acts wait for them
     mover_mirror_work(mover, egd_monotonic_ns(), tick);
+    mover_adopt_work(mover, tick);
     mover_determinants_disk(mover);
     pump_all(mover);
     mover_determinants_stable(mover);
@@ -178,6 +180,7 @@ int egd_mover_set_view(struct egd_mover *mover, const struct egd_mover_view *vie
     return EGD_ERR_FOREIGN;
   }
   if (view->epoch <= mover->epoch) return EGD_OK;
+  bool first = mover->epoch == 0;
   mover->epoch = view->epoch;
   mover->nnodes = view->nnodes;
   for (uint32_t node = 0; node < view->nnodes; node++) {
@@ -196,10 +199,15 @@ int egd_mover_set_view(struct egd_mover *mover, const struct egd_mover_view *vie
     peer->backoff_ns = 0;
   }
   for (uint32_t rank = 0; rank < mover->nranks; rank++) {
+    bool local = view->home[rank] == mover->self;
+    // The first view tells what was started here; who comes later is adopted.
+    if (local && !mover->is_local[rank] && !first) mover->is_adopting[rank] = mover->is_held[rank] = true;
+    if (!local) mover->is_adopting[rank] = mover->is_held[rank] = false;
+    mover->is_local[rank] = local;
     atomic_store(&mover->seg->home[rank], view->home[rank]);
-    mover->is_local[rank] = view->home[rank] == mover->self;
   }
   mover_determinants_view(mover);
+  if (first) mover_mirror_find(mover);
   mover_mirror_view(mover);
   mover_stream_view(mover);
   mover_adopt_view(mover);
@@ -216,6 +224,8 @@ void egd_mover_begin_anew(struct egd_mover *mover) {
   mover_mirror_free(mover);
   mover_adopt_free(mover);
   mover_determinants_free(mover);
+  memset(mover->is_adopting, 0, mover->nranks * sizeof(bool));
+  memset(mover->is_held, 0, mover->nranks * sizeof(bool));
   mover->stable = 0;
   mover->was_safe = false;
   if (mover->epoch) mover_determinants_view(mover);
@@ -248,6 +258,7 @@ int egd_mover_create(const struct egd_mover_options *options, struct egd_mover *
   mover->scratch = malloc(EGD_MOVER_PIECE);
   mover->is_local = calloc(mover->nranks, sizeof(bool));
   mover->is_held = calloc(mover->nranks, sizeof(bool));
+  mover->is_adopting = calloc(mover->nranks, sizeof(bool));
   mover->stream_rows = calloc(mover->nranks, sizeof *mover->stream_rows);
   mover->mirror_rows = calloc(mover->nranks, sizeof *mover->mirror_rows);
   mover->logs = calloc(mover->nranks, sizeof *mover->logs);
@@ -256,10 +267,9 @@ int egd_mover_create(const struct egd_mover_options *options, struct egd_mover *
   mover->last = calloc(mover->nranks, sizeof *mover->last);
   mover->worker_words = calloc(mover->nranks / 64 + 1, sizeof *mover->worker_words);
   mover->replicas = calloc(mover->nranks, sizeof *mover->replicas);
-  mover->replica_origin = calloc(mover->nranks, sizeof *mover->replica_origin);
   if (!mover->input || !mover->scratch || !mover->is_local || !mover->is_held || !mover->stream_rows ||
       !mover->mirror_rows || !mover->logs || !mover->local || !mover->now || !mover->last || !mover->worker_words ||
-      !mover->replicas || !mover->replica_origin)
+      !mover->replicas || !mover->is_adopting)
     goto no_memory;
   int status = mover_determinants_init(mover, why, why_size);
   if (status == EGD_OK && seg->nnodes > 1) status = mover_link_listen(mover, why, why_size);
@@ -278,6 +288,7 @@ no_memory:
 void egd_mover_destroy(struct egd_mover *mover) {
   if (!mover) return;
   egd_reactor_cancel(mover->reactor, mover->timer);
+  egd_reactor_cancel(mover->reactor, mover->kick);
   for (uint32_t node = 0; node < EGD_MOVER_MAX_NODES; node++) {
     mover->peers[node].alive = false; // not dialled again
     egd_reactor_cancel(mover->reactor, mover->peers[node].dial_timer);
@@ -291,7 +302,8 @@ void egd_mover_destroy(struct egd_mover *mover) {
   if (mover->stream_rows) mover_stream_free(mover);
   if (mover->mirror_rows && mover->logs) mover_mirror_free(mover);
   mover_adopt_free(mover);
-  if (mover->replicas) mover_determinants_free(mover);
+  if (mover->replicas && mover->last) mover_determinants_free(mover);
+  free(mover->disk_holder.sent);
   if (mover->disk) {
     egd_reactor_remove(mover->reactor, egd_disk_fd(mover->disk));
     egd_disk_destroy(mover->disk);
@@ -309,7 +321,7 @@ void egd_mover_destroy(struct egd_mover *mover) {
   free(mover->last);
   free(mover->worker_words);
   free(mover->replicas);
-  free(mover->replica_origin);
+  free(mover->is_adopting);
   OPENSSL_cleanse(mover->options.secret, EGD_SECRET_SIZE);
   free(mover);
 }

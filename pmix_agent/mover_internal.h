@@ -103,14 +103,16 @@ struct mover_peer {
   struct mover_stream **by_id; // streams that it subscribed to
   uint32_t by_id_size;
   struct mover_holder holder;
+  uint32_t *staged, nstaged; // ranks of which it sent determinants since its last cut
 };
 
 struct mover_adoption {
   uint32_t rank, request;
-  bool asked[EGD_MOVER_MAX_NODES], answered[EGD_MOVER_MAX_NODES];
+  bool answered[EGD_MOVER_MAX_NODES];
   uint32_t best; // node; MOVER_NO_ID
   struct egd_replica_state state;
   uint64_t position; // fetched so far
+  uint64_t step_end; // of the request under way
   bool fetching;
   struct mover_adoption *next;
 };
@@ -135,24 +137,26 @@ struct egd_mover {
   struct egd_log **logs; // [nranks]: mirrors of remote ranks' slices
   struct mover_zombie *zombies;
   uint32_t nzombies;
-  bool *is_local, *is_held; // [nranks] home is here; being adopted or restored: its slice is not read
-  uint32_t *local, nlocal;  // ranks at home here whose determinants are replicated
+  bool *is_local;          // [nranks] home is here
+  bool *is_adopting;       // [nranks] home is here, its determinants are not yet
+  bool *is_held;           // [nranks] adopted, but not restored: its log is not read, its mirrors are not fed
+  uint32_t *local, nlocal; // ranks at home here whose determinants are replicated
 
   struct egd_gate gate;
   bool logs_determinants;
   struct egd_gate_position *now, *last; // [nlocal]
-  uint64_t stable;
+  uint64_t stable, view_cut;
   bool was_safe;
   uint32_t *worker_words, nworker_words; // words of a ready bitmap that have local senders
   struct egd_replica *replicas;          // [nranks]
-  uint32_t *replica_origin;              // [nranks] node that feeds it
   struct mover_adoption *adoptions;
   uint32_t next_request;
   struct egd_disk *disk; // shared disk; NULL
   struct mover_holder disk_holder;
 
-  uint64_t timer, last_tick_ns;
-  bool quick; // a sender waits for credit: look every millisecond
+  uint64_t timer, kick, last_tick_ns; // timers: the tick, work soon
+  bool quick;                         // a sender waits for credit: look every millisecond
+  bool disk_stale;                    // the submission under way is of an earlier birth
   bool working, again, spill_mapped, broken;
   struct egd_mover_counters counters;
 };
@@ -197,6 +201,7 @@ void mover_stream_up(struct mover_peer *peer);
 void mover_stream_down(struct mover_peer *peer);
 void mover_stream_tick(struct egd_mover *mover);
 void mover_stream_view(struct egd_mover *mover);
+void mover_stream_find(struct egd_mover *mover, uint32_t from); // channels of `from` that have something
 int mover_stream_message(struct mover_peer *peer, const struct egd_mover_message *message, const unsigned char *data,
                          size_t length);
 void mover_stream_free(struct egd_mover *mover);
@@ -219,6 +224,8 @@ int mover_adopt_message(struct mover_peer *peer, const struct egd_mover_message 
                         size_t length);
 void mover_adopt_ask(struct egd_mover *mover, struct mover_peer *peer); // peer NULL: all
 void mover_adopt_view(struct egd_mover *mover);
+void mover_adopt_down(struct mover_peer *peer);
+void mover_adopt_work(struct egd_mover *mover, bool tick);
 void mover_adopt_free(struct egd_mover *mover);
 
 // mover_determinants.c: our ranks' determinants to their holders, and others' here

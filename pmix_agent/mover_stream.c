@@ -297,15 +297,17 @@ void mover_stream_view(struct egd_mover *mover) {
     mover->streams[i] = mover->streams[--mover->nstreams];
     free(stream);
   }
-  // Bits that were cleared for a node that is gone, or by an agent before us: look at what there is.
-  for (uint32_t from = 0; from < mover->nranks; from++) {
-    if (!mover->is_local[from]) continue;
-    for (uint32_t to = 0; to < mover->nranks; to++)
-      if (!mover->is_local[to] && !stream_of(mover, from, to) &&
-          atomic_load(&egd_channel(mover->seg, from, to)->published) > 0) {
-        struct mover_stream *stream = stream_create(mover, from, to);
-        if (stream) say_news(stream);
-      }
+  for (uint32_t from = 0; from < mover->nranks; from++)
+    if (mover->is_local[from] && !mover->is_held[from]) mover_stream_find(mover, from);
+}
+
+// Ready bits may have been cleared for a node that is gone, or by an agent before us: look at what there is.
+void mover_stream_find(struct egd_mover *mover, uint32_t from) {
+  for (uint32_t to = 0; to < mover->nranks; to++) {
+    if (mover->is_local[to] || stream_of(mover, from, to)) continue;
+    if (atomic_load(&egd_channel(mover->seg, from, to)->published) == 0) continue;
+    struct mover_stream *stream = stream_create(mover, from, to);
+    if (stream) say_news(stream);
   }
 }
 
