@@ -4,7 +4,9 @@ unit_test_helpers =
 # Need what the sanitizers take: fixed addresses, static linking, their own signal handling.
 unsanitized_tests =
 
+include tests/unit/checkpoint.mk
 include tests/unit/core.mk
+include tests/unit/protocol.mk
 include tests/unit/restartd.mk
 include tests/unit/ucp.mk
 
