@@ -19,8 +19,7 @@
 // Unexpected payload up to this size is copied; longer payload stays in its sender's log until it is matched.
 #define EGD_UNEXPECTED_COPY_MAX (64u << 10)
 
-// ---- the objects behind UCP's handles
-// --------------------------------------------------------------------------------
+// ---- the objects behind UCP's handles -----------------------------------------------------------
 
 struct ucp_ep {
   uint32_t rank;
@@ -82,8 +81,7 @@ struct egd_request {
 };
 _Static_assert(sizeof(struct egd_request) % 16 == 0, "the user's part is aligned");
 
-// ---- state
-// -----------------------------------------------------------------------------------------------------------
+// ---- state --------------------------------------------------------------------------------------
 
 struct egd_am_handler {
   ucp_am_callback_t callback;
@@ -132,8 +130,18 @@ struct egd_ucp {
 };
 extern struct egd_ucp egd_ucp;
 
-// ---- request.c
-// -------------------------------------------------------------------------------------------------------
+// The signal that asks for an image may come at any instruction. Between these two it waits: the heap and the lists are
+// in motion, and a pointer to a message in the log may be in a register.
+static inline void egd_enter(void) {
+  egd_rank.in_runtime++;
+  __asm__ volatile("" ::: "memory");
+}
+static inline void egd_leave(void) {
+  __asm__ volatile("" ::: "memory");
+  egd_rank.in_runtime--;
+}
+
+// ---- request.c ----------------------------------------------------------------------------------
 
 /// A request with cleared bookkeeping, of the pool or `param`'s own.
 struct egd_request *egd_request_get(const ucp_request_param_t *param);
@@ -153,8 +161,7 @@ static inline struct egd_request *egd_request_of(void *handle) {
   return (struct egd_request *)((unsigned char *)handle - offsetof(struct egd_request, user));
 }
 
-// ---- datatype.c
-// ------------------------------------------------------------------------------------------------------
+// ---- datatype.c ---------------------------------------------------------------------------------
 
 // An outgoing payload.
 struct egd_source {
@@ -179,8 +186,7 @@ ucs_status_t egd_sink_fill(struct egd_request *request, const void *data, const 
 /// Give up without a payload.
 void egd_sink_cancel(struct egd_request *request);
 
-// ---- tag.c, am.c, worker.c
-// -------------------------------------------------------------------------------------------
+// ---- tag.c, am.c, worker.c ----------------------------------------------------------------------
 
 enum egd_verdict_on_message egd_tag_deliver(const struct egd_message *message);
 void egd_tag_deliver_self(struct ucp_recv_desc *desc);

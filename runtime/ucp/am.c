@@ -7,6 +7,7 @@
 
 EGD_EXPORT ucs_status_t ucp_worker_set_am_handler(ucp_worker_h worker, uint16_t id, ucp_am_callback_t callback,
                                                   void *arg, uint32_t flags) {
+  egd_enter();
   if (id >= egd_ucp.nam_handlers) {
     uint32_t old = egd_ucp.nam_handlers, new = id + 1u;
     struct egd_am_handler *handlers = egd_calloc(new * sizeof(*handlers));
@@ -16,6 +17,7 @@ EGD_EXPORT ucs_status_t ucp_worker_set_am_handler(ucp_worker_h worker, uint16_t 
     egd_ucp.nam_handlers = new;
   }
   egd_ucp.am_handlers[id] = (struct egd_am_handler){callback, arg};
+  egd_leave();
   return UCS_OK;
 }
 
@@ -41,6 +43,7 @@ static void send_mpich_am(ucp_ep_h ep, ucp_dt_iov_t first, const ucp_dt_iov_t *s
 
 EGD_EXPORT ucs_status_ptr_t ucp_am_send_nb(ucp_ep_h ep, uint16_t id, const void *buffer, size_t count,
                                            ucp_datatype_t datatype, ucp_send_callback_t callback, unsigned flags) {
+  egd_enter();
   unsigned shape = datatype & UCP_DATATYPE_CLASS_MASK;
   if (id != EGD_MPICH_AM_ID || !egd_mpich_known()) {
     send_am(ep, id, buffer, count, datatype);
@@ -53,6 +56,7 @@ EGD_EXPORT ucs_status_ptr_t ucp_am_send_nb(ucp_ep_h ep, uint16_t id, const void 
   } else {
     send_am(ep, id, buffer, count, datatype);
   }
+  egd_leave();
   return NULL;
 }
 

@@ -21,6 +21,7 @@ _Noreturn static void unknown_class(ucp_datatype_t datatype) {
 
 EGD_EXPORT ucs_status_t ucp_dt_create_generic(const ucp_generic_dt_ops_t *ops, void *context,
                                               ucp_datatype_t *ret_datatype) {
+  egd_enter();
   if (!egd_ucp.datatypes || egd_ucp.free_datatype == NO_DATATYPE) {
     uint32_t old = egd_ucp.ndatatypes, new = old ? old * 2 : FIRST_DATATYPES;
     struct egd_generic_datatype *datatypes = egd_calloc(new * sizeof(*datatypes));
@@ -38,6 +39,7 @@ EGD_EXPORT ucs_status_t ucp_dt_create_generic(const ucp_generic_dt_ops_t *ops, v
   entry->context = context;
   entry->used = true;
   *ret_datatype = (uint64_t)index << UCP_DATATYPE_SHIFT | UCP_DATATYPE_GENERIC;
+  egd_leave();
   return UCS_OK;
 }
 
@@ -60,8 +62,7 @@ static uint64_t iov_length(const ucp_dt_iov_t *iov, size_t count) {
   return length;
 }
 
-// ---- out
-// -------------------------------------------------------------------------------------------------------------
+// ---- out ----------------------------------------------------------------------------------------
 
 void egd_source_start(struct egd_source *source, const void *buffer, size_t count, ucp_datatype_t datatype) {
   *source = (struct egd_source){.buffer = buffer, .count = count, .datatype = datatype};
@@ -148,8 +149,7 @@ void egd_source_copy(struct egd_source *source, void *to) {
   }
 }
 
-// ---- in
-// --------------------------------------------------------------------------------------------------------------
+// ---- in -----------------------------------------------------------------------------------------
 
 void egd_sink_start(struct egd_request *request, void *buffer, size_t count, ucp_datatype_t datatype) {
   request->buffer = buffer;

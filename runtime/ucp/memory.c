@@ -47,14 +47,16 @@ static struct ucp_mem *allocate(size_t length) {
 EGD_EXPORT ucs_status_t ucp_mem_map(ucp_context_h context, const ucp_mem_map_params_t *params, ucp_mem_h *ret_mem) {
   void *address = params->field_mask & UCP_MEM_MAP_PARAM_FIELD_ADDRESS ? params->address : NULL;
   if (!(params->field_mask & UCP_MEM_MAP_PARAM_FIELD_LENGTH)) return UCS_ERR_INVALID_PARAM;
+  egd_enter();
   struct ucp_mem *mem;
   if (address || !params->length) {
     mem = egd_calloc(sizeof(*mem));
     mem->address = address;
   } else {
     mem = allocate(params->length);
-    if (!mem) return UCS_ERR_NO_MEMORY;
   }
+  egd_leave();
+  if (!mem) return UCS_ERR_NO_MEMORY;
   mem->length = params->length;
   *ret_mem = mem;
   return UCS_OK;
@@ -68,19 +70,23 @@ EGD_EXPORT ucs_status_t ucp_mem_query(const ucp_mem_h mem, ucp_mem_attr_t *attr)
 }
 
 EGD_EXPORT ucs_status_t ucp_mem_unmap(ucp_context_h context, ucp_mem_h mem) {
-  if (!mem->shift) {
+  egd_enter();
+  if (mem->shift) {
+    // Gives the pages back; the next window here starts with zeros again.
+    egd_sys3(SYS_madvise, mem->address, 1ull << mem->shift, MADV_DONTNEED);
+    mem->next_free = egd_ucp.free_windows[mem->shift];
+    egd_ucp.free_windows[mem->shift] = mem;
+  } else {
     egd_free(mem, sizeof(*mem));
-    return UCS_OK;
   }
-  // Gives the pages back; the next window here starts with zeros again.
-  egd_sys3(SYS_madvise, mem->address, 1ull << mem->shift, MADV_DONTNEED);
-  mem->next_free = egd_ucp.free_windows[mem->shift];
-  egd_ucp.free_windows[mem->shift] = mem;
+  egd_leave();
   return UCS_OK;
 }
 
 EGD_EXPORT ucs_status_t ucp_rkey_pack(ucp_context_h context, ucp_mem_h mem, void **ret_buffer, size_t *ret_size) {
+  egd_enter();
   struct packed_key *key = egd_alloc(sizeof(*key));
+  egd_leave();
   key->magic = KEY_MAGIC;
   *ret_buffer = key;
   *ret_size = sizeof(*key);
@@ -88,7 +94,9 @@ EGD_EXPORT ucs_status_t ucp_rkey_pack(ucp_context_h context, ucp_mem_h mem, void
 }
 
 EGD_EXPORT void ucp_rkey_buffer_release(void *buffer) {
+  egd_enter();
   egd_free(buffer, sizeof(struct packed_key));
+  egd_leave();
 }
 
 EGD_EXPORT ucs_status_t ucp_ep_rkey_unpack(ucp_ep_h ep, const void *buffer, ucp_rkey_h *ret_key) {

@@ -86,8 +86,7 @@ void egd_request_acknowledged(uint32_t cookie, uint32_t source) {
   egd_request_complete_send(request, UCS_OK);
 }
 
-// ---- the user's side
-// -------------------------------------------------------------------------------------------------
+// ---- the user's side ----------------------------------------------------------------------------
 
 EGD_EXPORT ucs_status_t ucp_request_check_status(void *handle) {
   return egd_request_of(handle)->status;

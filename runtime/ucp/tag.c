@@ -8,8 +8,7 @@
 #define container_of(node, type, member) ((type *)((unsigned char *)(node)-offsetof(type, member)))
 #define NO_GROUP (-1)
 
-// ---- the unexpected queue
-// --------------------------------------------------------------------------------------------
+// ---- the unexpected queue -----------------------------------------------------------------------
 
 static struct ucp_recv_desc *desc_of_link(struct egd_match_node *link, unsigned group) {
   return (struct ucp_recv_desc *)((unsigned char *)(link - group) - offsetof(struct ucp_recv_desc, links));
@@ -85,8 +84,7 @@ void egd_ucp_restored(void) {
   for (struct ucp_recv_desc *desc = egd_ucp.kept; desc; desc = desc->kept_next) egd_message_refresh(&desc->message);
 }
 
-// ---- the posted queue
-// ------------------------------------------------------------------------------------------------
+// ---- the posted queue ---------------------------------------------------------------------------
 
 static void post(struct egd_request *request, int group, uint64_t tag, uint64_t mask) {
   request->mask = mask;
@@ -131,8 +129,7 @@ static inline struct egd_request *take_posted(uint64_t tag) {
   return first;
 }
 
-// ---- a message meets its receive
-// -------------------------------------------------------------------------------------
+// ---- a message meets its receive ----------------------------------------------------------------
 
 static void acknowledge(const struct egd_message *message) {
   if (message->source == egd_rank.self) {
@@ -185,8 +182,7 @@ void egd_tag_deliver_self(struct ucp_recv_desc *desc) {
     add_unexpected(desc);
 }
 
-// ---- UCP: sending
-// ----------------------------------------------------------------------------------------------------
+// ---- UCP: sending -------------------------------------------------------------------------------
 
 static inline ucp_datatype_t datatype_of(const ucp_request_param_t *param) {
   return param->op_attr_mask & UCP_OP_ATTR_FIELD_DATATYPE ? param->datatype : ucp_dt_make_contig(1);
@@ -208,27 +204,33 @@ static inline void send_to(ucp_ep_h ep, struct egd_source *source, enum egd_reco
 
 EGD_EXPORT ucs_status_ptr_t ucp_tag_send_nbx(ucp_ep_h ep, const void *buffer, size_t count, ucp_tag_t tag,
                                              const ucp_request_param_t *param) {
+  egd_enter();
   struct egd_source source;
   egd_source_start(&source, buffer, count, datatype_of(param));
   send_to(ep, &source, EGD_RECORD_TAG, tag, 0);
-  if (EGD_LIKELY(!(param->op_attr_mask & UCP_OP_ATTR_FLAG_NO_IMM_CMPL))) return NULL;
-  struct egd_request *request = send_request(param);
-  egd_request_complete_send(request, UCS_OK);
-  return egd_request_handle(request);
+  void *handle = NULL;
+  if (EGD_UNLIKELY(param->op_attr_mask & UCP_OP_ATTR_FLAG_NO_IMM_CMPL)) {
+    struct egd_request *request = send_request(param);
+    handle = egd_request_handle(request);
+    egd_request_complete_send(request, UCS_OK);
+  }
+  egd_leave();
+  return handle;
 }
 
 EGD_EXPORT ucs_status_ptr_t ucp_tag_send_sync_nbx(ucp_ep_h ep, const void *buffer, size_t count, ucp_tag_t tag,
                                                   const ucp_request_param_t *param) {
+  egd_enter();
   struct egd_request *request = send_request(param);
   egd_request_expect_ack(request);
   struct egd_source source;
   egd_source_start(&source, buffer, count, datatype_of(param));
   send_to(ep, &source, EGD_RECORD_TAG_SYNC, tag, request->cookie);
+  egd_leave();
   return egd_request_handle(request);
 }
 
-// ---- UCP: receiving
-// --------------------------------------------------------------------------------------------------
+// ---- UCP: receiving -----------------------------------------------------------------------------
 
 static struct egd_request *receive_request(void *buffer, size_t count, const ucp_request_param_t *param) {
   struct egd_request *request = egd_request_get(param);
@@ -252,30 +254,41 @@ static ucs_status_ptr_t received_at_once(struct egd_request *request, ucs_status
 
 EGD_EXPORT ucs_status_ptr_t ucp_tag_recv_nbx(ucp_worker_h worker, void *buffer, size_t count, ucp_tag_t tag,
                                              ucp_tag_t mask, const ucp_request_param_t *param) {
+  egd_enter();
   struct egd_request *request = receive_request(buffer, count, param);
   int group = group_of(mask);
   struct ucp_recv_desc *desc = find_unexpected(group, tag, mask);
+  ucs_status_ptr_t result;
   if (desc) {
     remove_unexpected(desc);
-    return received_at_once(request, receive_unexpected(request, desc), param);
+    result = received_at_once(request, receive_unexpected(request, desc), param);
+  } else {
+    post(request, group, tag, mask);
+    result = egd_request_handle(request);
   }
-  post(request, group, tag, mask);
-  return egd_request_handle(request);
+  egd_leave();
+  return result;
 }
 
 EGD_EXPORT ucs_status_ptr_t ucp_tag_msg_recv_nbx(ucp_worker_h worker, void *buffer, size_t count,
                                                  ucp_tag_message_h message, const ucp_request_param_t *param) {
+  egd_enter();
   struct egd_request *request = receive_request(buffer, count, param);
-  return received_at_once(request, receive_unexpected(request, message), param);
+  ucs_status_ptr_t result = received_at_once(request, receive_unexpected(request, message), param);
+  egd_leave();
+  return result;
 }
 
 EGD_EXPORT ucp_tag_message_h ucp_tag_probe_nb(ucp_worker_h worker, ucp_tag_t tag, ucp_tag_t mask, int remove,
                                               ucp_tag_recv_info_t *info) {
+  egd_enter();
   struct ucp_recv_desc *desc = find_unexpected(group_of(mask), tag, mask);
-  if (!desc) return NULL;
-  info->sender_tag = desc->message.imm;
-  info->length = desc->message.length;
-  if (remove) remove_unexpected(desc);
+  if (desc) {
+    info->sender_tag = desc->message.imm;
+    info->length = desc->message.length;
+    if (remove) remove_unexpected(desc);
+  }
+  egd_leave();
   return desc;
 }
 
@@ -283,8 +296,10 @@ EGD_EXPORT ucp_tag_message_h ucp_tag_probe_nb(ucp_worker_h worker, ucp_tag_t tag
 EGD_EXPORT void ucp_request_cancel(ucp_worker_h worker, void *handle) {
   struct egd_request *request = egd_request_of(handle);
   if (!(request->flags & EGD_REQUEST_POSTED)) return;
+  egd_enter();
   unpost(request);
   egd_sink_cancel(request);
   request->info = (ucp_tag_recv_info_t){0};
   egd_request_complete_receive(request, UCS_ERR_CANCELED);
+  egd_leave();
 }

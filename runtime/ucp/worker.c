@@ -17,8 +17,7 @@ static struct ucp_context context;
 static struct ucp_worker worker;
 static struct ucp_config config;
 
-// ---- library and context
-// ---------------------------------------------------------------------------------------------
+// ---- library and context ------------------------------------------------------------------------
 
 EGD_EXPORT void ucp_get_version(unsigned *major, unsigned *minor, unsigned *release) {
   *major = UCP_API_MAJOR;
@@ -49,6 +48,7 @@ EGD_EXPORT ucs_status_t ucp_init_version(unsigned api_major, unsigned api_minor,
   if (api_major != UCP_API_MAJOR)
     egd_die("the MPI library wants UCP API %u.%u, egida provides %u.%u; use an MPI library built against UCX 1.x",
             api_major, api_minor, UCP_API_MAJOR, UCP_API_MINOR);
+  egd_enter();
   size_t request_size = params->field_mask & UCP_PARAM_FIELD_REQUEST_SIZE ? params->request_size : 0;
   ucp_request_init_callback_t request_init =
       params->field_mask & UCP_PARAM_FIELD_REQUEST_INIT ? params->request_init : NULL;
@@ -63,6 +63,7 @@ EGD_EXPORT ucs_status_t ucp_init_version(unsigned api_major, unsigned api_minor,
   }
   egd_memory_init();
   atomic_fetch_or(&egd_rank.cb->notes, EGD_NOTE_MPI_INITIALIZED);
+  egd_leave();
   context.exists = true;
   *ret_context = &context;
   return UCS_OK;
@@ -78,8 +79,7 @@ EGD_EXPORT ucs_status_t ucp_context_query(ucp_context_h unused, ucp_context_attr
   return UCS_OK;
 }
 
-// ---- worker and endpoints
-// --------------------------------------------------------------------------------------------
+// ---- worker and endpoints -----------------------------------------------------------------------
 
 EGD_EXPORT ucs_status_t ucp_worker_create(ucp_context_h unused, const ucp_worker_params_t *params,
                                           ucp_worker_h *ret_worker) {
@@ -152,8 +152,7 @@ EGD_EXPORT ucs_status_t ucp_worker_fence(ucp_worker_h unused) {
   return UCS_OK;
 }
 
-// ---- messages to self
-// ------------------------------------------------------------------------------------------------
+// ---- messages to self ---------------------------------------------------------------------------
 
 void egd_self_send(struct egd_source *source, enum egd_record_kind kind, uint64_t imm, uint32_t cookie) {
   uint64_t length = source ? source->length : 0;
@@ -198,8 +197,7 @@ static unsigned deliver_self(void) {
   return count;
 }
 
-// ---- progress
-// --------------------------------------------------------------------------------------------------------
+// ---- progress -----------------------------------------------------------------------------------
 
 enum egd_verdict_on_message egd_ucp_deliver(const struct egd_message *message) {
   switch (message->kind) {
@@ -220,6 +218,10 @@ enum egd_verdict_on_message egd_ucp_deliver(const struct egd_message *message) {
 
 EGD_EXPORT unsigned ucp_worker_progress(ucp_worker_h unused) {
   unsigned count = 0;
-  if (EGD_UNLIKELY(egd_ucp.self_head != NULL)) count = deliver_self();
+  if (EGD_UNLIKELY(egd_ucp.self_head != NULL)) {
+    egd_enter();
+    count = deliver_self();
+    egd_leave();
+  }
   return count + egd_progress();
 }

@@ -27,6 +27,8 @@ extern unsigned fake_admit;            // how many messages one progress call ad
 extern size_t fake_live_bytes;         // given out by egd_alloc
 extern unsigned fake_kept;             // messages kept now
 
+extern bool fake_outside; // the test itself uses the heap
+
 void fake_start(uint32_t self, uint32_t nranks);
 /// Make a message arrive.
 void fake_arrive(uint32_t source, enum egd_record_kind kind, uint64_t imm, uint32_t cookie, const void *payload,

@@ -16,7 +16,7 @@ static uint32_t pick(uint32_t below) {
   return (uint32_t)(random_state >> 33) % below;
 }
 
-// ---- the model -----------------------------------------------------------------------------------------------------
+// ---- the model ----------------------------------------------------------------------------------
 
 struct message {
   uint64_t tag;
@@ -90,7 +90,7 @@ static struct message model_take(int at) {
   return message;
 }
 
-// ---- the code under test -------------------------------------------------------------------------------------------
+// ---- the code under test ------------------------------------------------------------------------
 
 static ucp_worker_h worker;
 static ucp_ep_h endpoints[PEERS];
