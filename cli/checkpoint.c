@@ -1,12 +1,9 @@
 // egida checkpoint: ask a running job for images now, and wait until they are durable.
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -15,6 +12,7 @@
 #include "cli/commands.h"
 #include "cli/history.h"
 #include "common/frame.h"
+#include "common/link.h"
 #include "common/size.h"
 #include "common/status.h"
 
@@ -45,26 +43,16 @@ static bool keep_job(void *arg, const struct egd_history_job *job) {
   return true;
 }
 
-// The path of a job's folder may be longer than a socket's address can be: connect through the folder's descriptor.
+// The folder of jobs may have moved since the job began; a job that runs is then still where it was.
 static int connect_to(const struct egd_list_options *options, const char *id, const char *directory) {
   char path[4352];
   snprintf(path, sizeof path, "%s/jobs/%s", options->dir, id);
-  int folder = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (folder < 0 && *directory) folder = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (folder < 0) {
-    egd_list_complain("checkpoint", "%s: %s; was it cleaned?", path, strerror(errno));
-    return -1;
-  }
-  struct sockaddr_un address = {.sun_family = AF_UNIX};
-  snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/" CONTROL_SOCKET, folder);
-  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+  int fd = egd_unix_connect(path, CONTROL_SOCKET);
+  int error = errno;
+  if (fd < 0 && *directory) fd = egd_unix_connect(directory, CONTROL_SOCKET);
+  if (fd < 0)
     egd_list_complain("checkpoint", "%s/" CONTROL_SOCKET ": %s; is the job still running? See 'egida status'", path,
-                      strerror(errno));
-    if (fd >= 0) close(fd);
-    fd = -1;
-  }
-  close(folder);
+                      strerror(error));
   return fd;
 }
 
