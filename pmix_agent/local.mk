@@ -1,4 +1,5 @@
 # pmix_agent: node agent, its mover, and the watchdog
+include pmix_agent/mover.mk
 pkglibexec_PROGRAMS += egida-agent egida-exec
 egida_agent_SOURCES = \
   pmix_agent/agent.c pmix_agent/agent.h \

@@ -110,6 +110,12 @@ static void pump_all(struct egd_mover *mover) {
     if (mover_up(&mover->peers[node])) mover_pump(&mover->peers[node]);
 }
 
+void mover_kick(void *arg) {
+  struct egd_mover *mover = arg;
+  mover->kick = 0;
+  egd_mover_work(mover);
+}
+
 static void work(struct egd_mover *mover, bool tick) {
   // A message handled below may call for more work: one level is enough.
   if (mover->working) {
@@ -117,6 +123,7 @@ static void work(struct egd_mover *mover, bool tick) {
     return;
   }
   mover->working = true;
+  int rounds = 0;
   do {
     mover->again = false;
     mover_cursors(mover);
@@ -128,8 +135,10 @@ static void work(struct egd_mover *mover, bool tick) {
     pump_all(mover);
     mover_determinants_stable(mover);
     tick = false;
-  } while (mover->again);
+  } while (mover->again && ++rounds < 4);
   mover->working = false;
+  // Ranks that run make news all the time: the reactor's other descriptors want their turn.
+  if (mover->again && !mover->kick) mover->kick = egd_reactor_after(mover->reactor, 0, mover_kick, mover);
 }
 
 void egd_mover_work(struct egd_mover *mover) {

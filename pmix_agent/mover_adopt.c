@@ -248,12 +248,6 @@ void mover_adopt_work(struct egd_mover *mover, bool tick) {
   if (tick) mover_adopt_ask(mover, NULL);
 }
 
-static void on_kick(void *arg) {
-  struct egd_mover *mover = arg;
-  mover->kick = 0;
-  egd_mover_work(mover);
-}
-
 int egd_mover_adopt_rank(struct egd_mover *mover, uint32_t rank) {
   if (rank >= mover->nranks || !mover->is_local[rank] || !mover->is_adopting[rank]) return EGD_ERR_INVALID;
   if (adoption_of(mover, rank)) return EGD_OK;
@@ -267,7 +261,7 @@ int egd_mover_adopt_rank(struct egd_mover *mover, uint32_t rank) {
   mover->adoptions = adoption;
   start_collecting(mover, adoption);
   mover_adopt_ask(mover, NULL);
-  if (!mover->kick) mover->kick = egd_reactor_after(mover->reactor, 0, on_kick, mover);
+  if (!mover->kick) mover->kick = egd_reactor_after(mover->reactor, 0, mover_kick, mover);
   return EGD_OK;
 }
 

@@ -191,6 +191,7 @@ void mover_peer_down(struct mover_peer *peer);
 /// EGD_OK or EGD_ERR_CORRUPT: the connection is closed.
 int mover_message(struct mover_peer *peer, const struct egd_mover_message *message, const unsigned char *data,
                   size_t length);
+void mover_kick(void *arg); // timer: work soon
 void mover_wake(struct egd_mover *mover, uint32_t rank);
 void mover_need(struct egd_mover *mover, const struct egd_record *record);
 
