@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # The commands that read the history, on histories made with the store's own functions.
-import fcntl, json, os, re, socket, struct, subprocess, sys, threading, time
+import fcntl, json, os, socket, sqlite3, struct, subprocess, sys, threading, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import harness as h
 
@@ -236,6 +236,25 @@ with h.Folder("history") as folder:
     tap.ok(done.status == 0 and A not in egida(at, "jobs").out and C in egida(at, "jobs").out, "--forget", done)
     done = egida(at, "events", "--all", "-ho", "job")
     tap.ok(A not in done.out, "its events are forgotten too", done)
+
+with h.Folder("history") as folder:
+    at = folder.path
+    fill(at, "jobs")
+    files_of(at, C)
+    with sqlite3.connect(os.path.join(at, ".egida", "history.db")) as db:
+        db.execute("UPDATE jobs SET launcher_boot = 'another', launcher_host = 'n0.example.org' WHERE id = ?", (C,))
+    db.close()
+    tap.ok("ELSEWHERE" in egida(at, "jobs", C).out, "a job of another host")
+    done = egida(at, "clean", C)
+    tap.ok(complains(done, C, "--force") and on_disk(at) == [C], "is not cleaned", done)
+    done = egida(at, "clean", "--all")
+    tap.ok(on_disk(at) == [C], "not with --all either", done)
+    done = egida(at, "clean", "--force", C)
+    tap.ok(done.status == 0 and on_disk(at) == [], "but with --force", done)
+    os.rmdir(os.path.join(at, ".egida", "jobs"))
+    os.symlink(at, os.path.join(at, ".egida", "jobs"))
+    done = egida(at, "clean", "--all")
+    tap.ok(done.status == 1 and "jobs" in done.err and os.path.isdir(os.path.join(at, ".egida")), "a link in place of the jobs' folder is refused", done)
 
 
 # ---- checkpoint ------------------------------------------------------------------------------------------------------------
