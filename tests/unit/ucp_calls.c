@@ -392,6 +392,30 @@ static void test_requests(void) {
   ok(ucp_request_test(request, &info) == UCS_OK && info.length == 1 && buffer[0] == 'w', "it can be tested");
 }
 
+// Takes minutes if a queue is searched from end to end.
+static void test_long_queues(void) {
+  enum { COUNT = 50000 };
+  static uint32_t values[COUNT];
+  release = true;
+  for (int unexpected = 0; unexpected < 2; unexpected++) {
+    callbacks = 0;
+    memset(values, 0, sizeof(values));
+    for (uint32_t half = 0; half < 2; half++)
+      for (uint32_t i = 0; i < COUNT; i++) {
+        uint64_t tag = (uint64_t)i << 32;
+        uint32_t last_first = COUNT - 1 - i;
+        if (half == (uint32_t)unexpected)
+          post_receive(&values[i], sizeof(values[i]), tag, ucp_dt_make_contig(1));
+        else
+          fake_arrive(0, EGD_RECORD_TAG, (uint64_t)last_first << 32, 0, &last_first, sizeof(last_first), false);
+        if (i == COUNT - 1) ucp_worker_progress(worker);
+      }
+    bool right = callbacks == COUNT;
+    for (uint32_t i = 0; i < COUNT; i++) right &= values[i] == i;
+    ok(right, "%d %s, met in the reverse order", COUNT, unexpected ? "unexpected messages" : "posted receives");
+  }
+}
+
 static void test_memory(void) {
   ucp_mem_map_params_t params = {.field_mask = UCP_MEM_MAP_PARAM_FIELD_ADDRESS | UCP_MEM_MAP_PARAM_FIELD_LENGTH |
                                                UCP_MEM_MAP_PARAM_FIELD_FLAGS,
@@ -507,6 +531,7 @@ int main(void) {
   test_am();
   test_mpich_headers();
   test_requests();
+  test_long_queues();
   test_memory();
   test_death(put, "ucp_put_nbi");
   test_death(unhandled, "active message 4");
