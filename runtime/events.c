@@ -34,6 +34,10 @@ bool egd_event_next_is(enum egd_event_kind kind, uint32_t aux) {
   return next && next->kind == kind && next->aux == (uint16_t)aux;
 }
 
+bool egd_event_pending(void) {
+  return egd_engine_peek(&egd_rt.engine) != NULL;
+}
+
 bool egd_event_replay(enum egd_event_kind kind, uint32_t aux, int64_t *ret_value, void *data, size_t size,
                       size_t *ret_length) {
   if (!egd_rank.logging) return false;

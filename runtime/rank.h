@@ -130,6 +130,8 @@ bool egd_event_replay(enum egd_event_kind kind, uint32_t aux, int64_t *ret_value
 void egd_event_log(enum egd_event_kind kind, uint32_t aux, int64_t value, const void *data, size_t length);
 /// In replay: is the next event of that kind/aux (nothing is taken)? For intents whose result is missing.
 bool egd_event_next_is(enum egd_event_kind kind, uint32_t aux);
+/// In replay: is there any event left in the log? False also between its end and the moment at which the rank goes live.
+bool egd_event_pending(void);
 
 /// Output on stream 1 or 2: appended to the output ring (in replay: compared with what went out before, not repeated).
 /// Blocks while the ring is full. Returns `length`. Visible act.
