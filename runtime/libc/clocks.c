@@ -86,24 +86,28 @@ int64_t egd_libc_raw_clock_ns(int clock) {
   return ns;
 }
 
-/// As the application sees it. 0 or -errno.
-int egd_clock_read(int clock, int64_t *ret_ns) {
+static int logged_clock(int clock, int64_t *ret_ns) {
   int64_t ns;
   bool known = clock >= 0 && clock < CLOCKS;
-  if (!egd_traced() || !egd_rank.logging) {
-    int r = raw_clock(clock, &ns);
-    if (r == 0) *ret_ns = ns;
-    return r;
-  }
-  if (!egd_take(EGD_EVENT_CLOCK, (uint32_t)clock, &ns, NULL, 0, NULL)) {
+  if (!egd_take(EGD_EVENT_CLOCK, (uint16_t)clock, &ns, NULL, 0, NULL)) {
+    if (egd_rank.replaying) egd_clocks_live(); // the log has ended, although the rank is not live yet
     int r = raw_clock(clock, &ns);
     if (r != 0) return r; // an unknown clock stays unknown: no event
     if (known) ns += clocks[clock].offset;
-    egd_event_log(EGD_EVENT_CLOCK, (uint32_t)clock, ns, NULL, 0);
+    egd_event_log(EGD_EVENT_CLOCK, (uint16_t)clock, ns, NULL, 0);
   }
   if (known) clocks[clock].last = ns;
   *ret_ns = ns;
   return 0;
+}
+
+/// As the application sees it. 0 or -errno.
+int egd_clock_read(int clock, int64_t *ret_ns) {
+  if (!egd_traced() || !egd_rank.logging) return raw_clock(clock, ret_ns);
+  egd_rank.in_runtime++; // no image between reading and logging
+  int r = logged_clock(clock, ret_ns);
+  egd_rank.in_runtime--;
+  return r;
 }
 
 void egd_clocks_live(void) {
@@ -192,11 +196,14 @@ EGD_EXPORT int sched_getcpu(void) {
   point();
   if (!egd_traced() || !egd_rank.logging) {
     egd_sys3(SYS_getcpu, &cpu, NULL, NULL);
-  } else if (egd_take(EGD_EVENT_SYSCALL, SYS_getcpu, &value, &cpu, sizeof cpu, NULL)) {
-  } else {
+    return (int)cpu;
+  }
+  egd_rank.in_runtime++;
+  if (!egd_take(EGD_EVENT_SYSCALL, SYS_getcpu, &value, &cpu, sizeof cpu, NULL)) {
     egd_sys3(SYS_getcpu, &cpu, NULL, NULL);
     egd_event_log(EGD_EVENT_SYSCALL, SYS_getcpu, 0, &cpu, sizeof cpu);
   }
+  egd_rank.in_runtime--;
   return (int)cpu;
 }
 
@@ -231,9 +238,12 @@ void egd_random_fill(void *to, size_t length) {
     return;
   }
   int64_t value;
-  if (egd_take(EGD_EVENT_RANDOM, 0, &value, to, length, NULL)) return;
-  egd_sys3(SYS_getrandom, to, length, 0);
-  egd_event_log(EGD_EVENT_RANDOM, 0, (int64_t)length, to, length);
+  egd_rank.in_runtime++;
+  if (!egd_take(EGD_EVENT_RANDOM, 0, &value, to, length, NULL)) {
+    egd_sys3(SYS_getrandom, to, length, 0);
+    egd_event_log(EGD_EVENT_RANDOM, 0, (int64_t)length, to, length);
+  }
+  egd_rank.in_runtime--;
 }
 
 long egd_policy_random(struct egd_call *c, const struct egd_row *row) {

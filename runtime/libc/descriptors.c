@@ -75,22 +75,44 @@ static uint8_t kind_of(const struct stat *st, long fd) {
   return EGD_FILE_STREAM;
 }
 
+static long link_of(long fd, char *to, size_t size) {
+  static const char folder[] = "/proc/self/fd/";
+  char link[32], digits[12];
+  int n = 0, at = sizeof folder - 1;
+  memcpy(link, folder, sizeof folder);
+  for (long rest = fd; n == 0 || rest; rest /= 10) digits[n++] = (char)('0' + rest % 10);
+  while (n) link[at++] = digits[--n];
+  link[at] = 0;
+  long length = egd_sys3(SYS_readlink, link, to, size - 1);
+  to[length > 0 ? length : 0] = 0;
+  return length > 0 ? length : 0;
+}
+
+void egd_absolute(long folder, const char *path, struct egd_path *ret_path) {
+  size_t length = path ? strlen(path) : 0, used = 0;
+  char *to = ret_path->text;
+  if (!path || path[0] != '/') {
+    if (folder == AT_FDCWD) {
+      long r = egd_sys2(SYS_getcwd, to, sizeof ret_path->text);
+      used = r > 0 ? (size_t)r - 1 : 0;
+    } else {
+      used = (size_t)link_of(folder, to, sizeof ret_path->text);
+    }
+    if (used + 1 < sizeof ret_path->text) to[used++] = '/';
+  }
+  if (length > sizeof ret_path->text - 1 - used) length = sizeof ret_path->text - 1 - used;
+  if (length) memcpy(to + used, path, length);
+  to[used + length] = 0;
+}
+
 /// Look at an open descriptor and enter it. `path` is for messages; NULL: unknown. NULL: it is not open.
 struct egd_file *egd_file_classify(long fd, const char *path) {
   struct stat st;
   if (fd < 0 || fd >= DESCRIPTORS || egd_sys2(SYS_fstat, fd, &st) != 0) return NULL;
   long flags = egd_sys2(SYS_fcntl, fd, F_GETFL);
-  char found[64 + 256];
+  char found[512];
   if (!path) {
-    static const char folder[] = "/proc/self/fd/";
-    char link[32], digits[12];
-    int n = 0, at = sizeof folder - 1;
-    memcpy(link, folder, sizeof folder);
-    for (long rest = fd; n == 0 || rest; rest /= 10) digits[n++] = (char)('0' + rest % 10);
-    while (n) link[at++] = digits[--n];
-    link[at] = 0;
-    long length = egd_sys3(SYS_readlink, link, found, sizeof found - 1);
-    found[length > 0 ? length : 0] = 0;
+    link_of(fd, found, sizeof found);
     path = found;
   }
   uint32_t size = (uint32_t)strlen(path) + 1;
@@ -138,6 +160,33 @@ void egd_descriptors_init(void) {
       file->kind = (uint8_t)fd;
     else if (is_spool(file))
       file->kind = EGD_FILE_STDIN;
+  }
+}
+
+void egd_file_moved(long fd, struct egd_file *file) {
+  if (fd < 3) file->position = egd_sys3(SYS_lseek, fd, 0, SEEK_CUR);
+}
+
+// 0, 1 and 2 are those of the new process: what the application had put there, or elsewhere from there, is put back.
+void egd_descriptors_restored(void) {
+  struct egd_file *file;
+  for (long fd = 0; (file = egd_file_next(&fd)); fd++) {
+    if (fd > 2 && (file->kind == EGD_FILE_STDOUT || file->kind == EGD_FILE_STDERR)) {
+      egd_sys3(SYS_dup3, file->kind, fd, 0);
+    } else if (fd < 3 && (file->kind == EGD_FILE_REGULAR || file->kind == EGD_FILE_SINK)) {
+      long flags = (file->writable ? O_RDWR : O_RDONLY) | (file->append ? O_APPEND : 0);
+      long got = egd_sys4(SYS_openat, AT_FDCWD, file->path, flags, 0);
+      if (got == -EACCES && file->writable)
+        got = egd_sys4(SYS_openat, AT_FDCWD, file->path, O_WRONLY | (flags & O_APPEND), 0);
+      if (got < 0)
+        egd_die("recovery: file %s, which the program has as descriptor %d, cannot be opened again (error %d)",
+                file->path, (int)fd, (int)-got);
+      egd_sys3(SYS_lseek, got, file->position, SEEK_SET);
+      if (got != fd) {
+        egd_sys3(SYS_dup3, got, fd, 0);
+        egd_sys1(SYS_close, got);
+      }
+    }
   }
 }
 
@@ -284,13 +333,15 @@ long egd_policy_lseek(struct egd_call *c, const struct egd_row *row) {
   struct egd_file *file = egd_file_of((int)c->a[0]);
   int64_t value;
   if (file && file->kind == EGD_FILE_STDIN) return -ESPIPE;
-  if (!egd_rank.logging) return egd_raw(c);
-  if (egd_take(EGD_EVENT_SYSCALL, SYS_lseek, &value, NULL, 0, NULL)) {
+  long r;
+  if (egd_rank.logging && egd_take(EGD_EVENT_SYSCALL, SYS_lseek, &value, NULL, 0, NULL)) {
+    r = value;
     if (value >= 0) egd_sys3(SYS_lseek, c->a[0], value, SEEK_SET);
-    return value;
+  } else {
+    r = egd_raw(c);
+    egd_event_log(EGD_EVENT_SYSCALL, SYS_lseek, r, NULL, 0);
   }
-  long r = egd_raw(c);
-  egd_event_log(EGD_EVENT_SYSCALL, SYS_lseek, r, NULL, 0);
+  if (file) egd_file_moved((int)c->a[0], file);
   return r;
 }
 

@@ -28,16 +28,20 @@ static unsigned char selector = DISPATCH_BLOCK;
 static unsigned char alternative_stack[ALTERNATIVE_STACK] __attribute__((aligned(4096)));
 
 bool egd_take(enum egd_event_kind kind, uint32_t aux, int64_t *ret_value, void *data, size_t size, size_t *ret_length) {
-  if (!egd_rank.replaying) return false;
-  egd_signals_scheduled();
+  if (egd_rank.replaying) egd_signals_scheduled();
   return egd_event_replay(kind, aux, ret_value, data, size, ret_length);
+}
+
+enum egd_signals_ran egd_blocked(struct egd_call *c, long *ret_result) {
+  *ret_result = egd_raw(c);
+  if (*ret_result != -EINTR) return EGD_SIGNALS_FINAL;
+  return egd_signals_interrupted();
 }
 
 long egd_run(struct egd_call *c, const struct egd_row *row) {
   for (;;) {
-    long r = egd_raw(c);
-    if (r != -EINTR) return r;
-    enum egd_signals_ran ran = egd_signals_interrupted();
+    long r;
+    enum egd_signals_ran ran = egd_blocked(c, &r);
     if (ran == EGD_SIGNALS_FINAL || (ran == EGD_SIGNALS_RESTART && !(row->flags & EGD_ROW_RESTARTS))) return r;
   }
 }
@@ -63,6 +67,7 @@ static void trapped(int signal, siginfo_t *info, void *context) {
   if (row && row->policy == egd_policy_clone) return; // on its way through a stub
   // A handler that runs now sees the call as done; its own calls come back here, nested.
   egd_libc_event_point();
+  if (egd_rank.logging && !egd_rank.in_runtime) egd_safe_point();
 }
 
 // Everything that is state of the kernel's process and not of its memory.
@@ -130,6 +135,7 @@ void egd_libc_logging_on(void) {
 
 void egd_libc_restored(void) {
   arm();
+  egd_descriptors_restored();
 }
 
 void egd_libc_live(void) {

@@ -70,10 +70,12 @@ long egd_policy_rename(struct egd_call *c, const struct egd_row *row) {
   if (!replayed || r != 0) return r;
   const char *old = (const char *)c->a[at ? 1 : 0], *new = (const char *)c->a[at ? 3 : 1];
   long folder = at ? (int)c->a[2] : AT_FDCWD;
+  struct egd_path old_path;
+  egd_absolute(at ? (int)c->a[0] : AT_FDCWD, old, &old_path);
   struct egd_file *file;
   for (long fd = 0; (file = egd_file_next(&fd)); fd++) {
     struct stat st;
-    if (!file->lost || strcmp(file->path, old) != 0) continue;
+    if (!file->lost || strcmp(file->path, old_path.text) != 0) continue;
     long position = egd_sys3(SYS_lseek, fd, 0, SEEK_CUR);
     int flags = (file->writable ? O_RDWR : O_RDONLY) | (file->append ? O_APPEND : 0);
     long found = egd_sys4(SYS_openat, folder, new, flags, 0);
@@ -121,7 +123,9 @@ static int stream_named(const char *path) {
 
 static void enter(long fd, const struct opening *o, struct opened *ret_info) {
   struct stat st;
-  struct egd_file *file = egd_file_classify(fd, o->path);
+  struct egd_path path;
+  egd_absolute(o->folder, o->path, &path);
+  struct egd_file *file = egd_file_classify(fd, path.text);
   memset(ret_info, 0, sizeof *ret_info);
   if (!file || egd_sys2(SYS_fstat, fd, &st) != 0) return;
   *ret_info = (struct opened){file->device, file->inode, file->size, file->mtime_ns, st.st_mode, 0};
@@ -135,7 +139,9 @@ static void stand_in(long fd, const struct opening *o, const struct opened *info
                     : egd_sys2(SYS_memfd_create, "egida: removed file", 0);
   if (got < 0) egd_die("replay: cannot make a memory file for %s, which was removed (error %d)", o->path, (int)-got);
   put_at(got, fd, o->flags & O_CLOEXEC);
-  struct egd_file *file = egd_file_classify(fd, o->path);
+  struct egd_path path;
+  egd_absolute(o->folder, o->path, &path);
+  struct egd_file *file = egd_file_classify(fd, path.text);
   file->lost = true;
   file->kind = folder ? EGD_FILE_DIRECTORY : EGD_FILE_REGULAR;
   file->writable = (o->flags & O_ACCMODE) != O_RDONLY;
@@ -161,7 +167,9 @@ static long open_again(const struct opening *o, long fd, const struct opened *in
     return fd;
   }
   put_at(got, fd, o->flags & O_CLOEXEC);
-  struct egd_file *file = egd_file_classify(fd, o->path);
+  struct egd_path path;
+  egd_absolute(o->folder, o->path, &path);
+  struct egd_file *file = egd_file_classify(fd, path.text);
   if (file && file->kind == EGD_FILE_REGULAR) {
     file->size = info->size;
     file->mtime_ns = info->mtime_ns;

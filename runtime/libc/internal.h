@@ -36,7 +36,6 @@ struct egd_out {
 
 enum egd_row_flags {
   EGD_ROW_RESTARTS = 1, // SA_RESTART handlers restart it
-  EGD_ROW_VISIBLE = 2,  // others see what it does
   EGD_ROW_RERUN = 4,    // done again in replay (kernel state of this process), but the log says what it answers
   EGD_ROW_CREATES = 8,  // file change: found done if the target exists and did not before
   EGD_ROW_REMOVES = 16, // file change: found done if the target is gone and existed before
@@ -78,6 +77,13 @@ static inline long egd_raw(const struct egd_call *c) {
 }
 /// egd_event_replay, but signals that the log has before this event are delivered first.
 bool egd_take(enum egd_event_kind kind, uint32_t aux, int64_t *ret_value, void *data, size_t size, size_t *ret_length);
+enum egd_signals_ran {
+  EGD_SIGNALS_NONE = 0,    // the interruption was none of the application's business
+  EGD_SIGNALS_RESTART = 1, // all handlers that ran have SA_RESTART
+  EGD_SIGNALS_FINAL = 2,
+};
+/// Run the call once; what interrupted it is delivered. EGD_SIGNALS_FINAL: *ret_result is what the application gets.
+enum egd_signals_ran egd_blocked(struct egd_call *call, long *ret_result);
 /// Run the call; a signal that interrupts it is delivered, and the call restarted where the handler asks for that.
 long egd_run(struct egd_call *call, const struct egd_row *row);
 /// egd_say once per `told`.
@@ -110,11 +116,6 @@ egd_policy egd_policy_clone, egd_policy_getpid, egd_policy_getppid, egd_policy_g
 // ---- signals.c ----
 void egd_signals_init(void);
 void egd_signals_scheduled(void);
-enum egd_signals_ran {
-  EGD_SIGNALS_NONE = 0,    // the interruption was none of the application's business
-  EGD_SIGNALS_RESTART = 1, // all handlers that ran have SA_RESTART
-  EGD_SIGNALS_FINAL = 2,
-};
 /// Deliver what arrived while a call was blocked.
 enum egd_signals_ran egd_signals_interrupted(void);
 egd_policy egd_policy_sigaction, egd_policy_sigprocmask, egd_policy_sigaltstack, egd_policy_sigreturn,
@@ -141,14 +142,23 @@ struct egd_file {
   bool volatile_reads; // the file may change during the job: what is read goes to the log
   bool lost;           // replay: the file is not there (any more), a memory file stands for it
   uint64_t device, inode;
+  int64_t position;       // see egd_file_moved
   int64_t size, mtime_ns; // when it was opened
   uint32_t path_size;
   char path[];
 };
 void egd_descriptors_init(void);
+void egd_descriptors_restored(void);
+/// Remember the position of a file that stands under 0, 1 or 2: images do not save these descriptors.
+void egd_file_moved(long fd, struct egd_file *file);
 /// NULL: not an open descriptor, or one of the runtime's.
 struct egd_file *egd_file_of(long fd);
 struct egd_file *egd_file_classify(long fd, const char *path);
+/// `path` made absolute as far as the working directory decides (no links are followed).
+struct egd_path {
+  char text[4096];
+};
+void egd_absolute(long folder, const char *path, struct egd_path *ret_path);
 void egd_file_set(long fd, struct egd_file *file);
 void egd_file_drop(long fd);
 bool egd_fd_is_ours(long fd);

@@ -13,7 +13,7 @@
 #define SIGNALS 64
 #define KERNEL_SA_RESTORER 0x04000000ul
 #define BIT(signal) (1ull << ((signal)-1))
-#define SIGSYS_BIT BIT(SIGSYS)
+#define PROTECTED (BIT(SIGSYS) | BIT(EGD_IMAGE_SIGNAL)) // ours, never blocked
 
 struct kernel_action {
   void *handler;
@@ -64,7 +64,7 @@ static void call_handler(int signal, siginfo_t *info) {
     actions[signal].handler = (void *)SIG_DFL;
     wrapped &= ~BIT(signal);
   }
-  uint64_t block = (act.mask | ((act.flags & SA_NODEFER) ? 0 : BIT(signal))) & ~SIGSYS_BIT, old;
+  uint64_t block = (act.mask | ((act.flags & SA_NODEFER) ? 0 : BIT(signal))) & ~PROTECTED, old;
   egd_sys4(SYS_rt_sigprocmask, SIG_BLOCK, &block, &old, 8);
   unsigned depth = egd_rank.in_runtime;
   egd_rank.in_runtime = 0;
@@ -107,7 +107,9 @@ static bool deliver_live(void) {
   int signal = next_arrived();
   if (!signal) return false;
   siginfo_t info = arrived_info[signal];
+  egd_rank.in_runtime++;
   egd_event_log(EGD_EVENT_SIGNAL, (uint32_t)signal, (int64_t)points, &info, sizeof info);
+  egd_rank.in_runtime--;
   call_handler(signal, &info);
   return true;
 }
@@ -149,14 +151,15 @@ static void schedule(void) {
 }
 
 void egd_libc_event_point(void) {
-  if (!wrapped || !egd_traced()) return;
+  if (!wrapped || egd_rank.in_runtime || !egd_traced()) return;
   points++;
   for (;;) {
-    if (egd_rank.replaying && !scheduled.signal) schedule();
+    bool logged = egd_rank.replaying && egd_event_pending();
+    if (logged && !scheduled.signal) schedule();
     if (scheduled.signal) {
       if (scheduled.at > points) return;
       deliver_scheduled();
-    } else if (egd_rank.replaying || !deliver_live()) {
+    } else if (logged || !deliver_live()) {
       return;
     }
   }
@@ -205,7 +208,7 @@ long egd_policy_sigaction(struct egd_call *c, const struct egd_row *row) {
   struct kernel_action previous = actions[signal];
   if (new) {
     struct kernel_action wanted = *new, installed = *new;
-    installed.mask &= ~SIGSYS_BIT;
+    installed.mask &= ~PROTECTED;
     installed.flags |= KERNEL_SA_RESTORER;
     installed.restorer = (void *)egd_sigreturn;
     bool handler = wanted.handler != (void *)SIG_DFL && wanted.handler != (void *)SIG_IGN;
@@ -214,7 +217,7 @@ long egd_policy_sigaction(struct egd_call *c, const struct egd_row *row) {
       installed.handler = (void *)arrived;
       installed.flags = (wanted.flags & (SA_NOCLDSTOP | SA_NOCLDWAIT)) | SA_SIGINFO | SA_ONSTACK | KERNEL_SA_RESTORER;
     }
-    if (signal != SIGSYS) { // ours stays; the application believes what it likes
+    if (!(BIT(signal) & PROTECTED)) { // ours stay; the application believes what it likes
       // Order: a signal that arrives between must find its handler.
       actions[signal] = wanted;
       long r = egd_sys4(SYS_rt_sigaction, signal, &installed, NULL, 8);
@@ -235,7 +238,7 @@ long egd_policy_sigaction(struct egd_call *c, const struct egd_row *row) {
 long egd_policy_sigprocmask(struct egd_call *c, const struct egd_row *row) {
   uint64_t mask;
   if (c->a[1] && c->a[3] == 8 && c->a[0] != SIG_UNBLOCK) {
-    mask = *(const uint64_t *)c->a[1] & ~SIGSYS_BIT;
+    mask = *(const uint64_t *)c->a[1] & ~PROTECTED;
     c->a[1] = (long)&mask;
   }
   long r = egd_raw(c);
@@ -267,11 +270,11 @@ long egd_policy_sigreturn(struct egd_call *c, const struct egd_row *row) {
 
 // pause, sigsuspend: a signal whose mark came before the call must end it as well.
 long egd_policy_sigsuspend(struct egd_call *c, const struct egd_row *row) {
-  uint64_t all = ~SIGSYS_BIT, old, mask;
+  uint64_t all = ~PROTECTED, old, mask;
   int64_t value;
   if (egd_rank.logging && egd_take(EGD_EVENT_SYSCALL, (uint32_t)c->nr, &value, NULL, 0, NULL)) return value;
   egd_sys4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, 8);
-  mask = c->nr == SYS_pause ? old : *(const uint64_t *)c->a[0] & ~SIGSYS_BIT;
+  mask = c->nr == SYS_pause ? old : *(const uint64_t *)c->a[0] & ~PROTECTED;
   while (!(atomic_load(&pending) & ~mask)) {
     egd_sys2(SYS_rt_sigsuspend, &mask, 8);
     if (!wrapped) break; // a straight handler ran

@@ -14,7 +14,7 @@
 #include "runtime/libc/internal.h"
 
 #define PIECE (1u << 20)  // largest event
-#define MORE (1u << 16)   // in aux: further data of a read
+#define MORE (1u << 15)   // in aux: further data of a read
 #define VECTORS 1024      // as IOV_MAX
 #define POLL_NS 5000000   // waiting for standard input
 #define REQUEST_MAX 4096u // of the PMI protocol
@@ -174,7 +174,11 @@ long egd_policy_write(struct egd_call *c, const struct egd_row *row) {
   if (file->kind == EGD_FILE_STDOUT || file->kind == EGD_FILE_STDERR)
     return t.offset >= 0 ? -ESPIPE : write_output(file->kind, &t);
   if (!egd_rank.logging || file->kind == EGD_FILE_SINK) return egd_run(c, row);
-  if (file->kind == EGD_FILE_REGULAR) return write_file(c, row, file, &t);
+  if (file->kind == EGD_FILE_REGULAR) {
+    long r = write_file(c, row, file, &t);
+    egd_file_moved((int)c->a[0], file);
+    return r;
+  }
   return write_stream(c, row, file, &t);
 }
 
@@ -290,11 +294,12 @@ static long read_stream(struct egd_call *c, const struct egd_row *row, struct eg
   }
   long r;
   unsigned char *memory = part_at(t, 0, &room);
-  if (t->length <= PIECE || !memory) {
-    r = egd_run(c, row);
-  } else {
-    struct egd_call first = {SYS_read, {c->a[0], (long)memory, (long)(room < PIECE ? room : PIECE)}, c->context};
-    r = egd_run(&first, row);
+  struct egd_call first = *c;
+  if (t->length > PIECE && memory)
+    first = (struct egd_call){SYS_read, {c->a[0], (long)memory, (long)(room < PIECE ? room : PIECE)}, c->context};
+  if (egd_blocked(&first, &r) != EGD_SIGNALS_FINAL) {
+    if (egd_rank.in_runtime == 1) egd_safe_point();
+    return read_stream(c, row, file, t); // perhaps in a new incarnation
   }
   log_data(kind, aux, t, 0, r, r > 0 ? (size_t)r : 0);
   return r;
@@ -349,6 +354,10 @@ long egd_policy_read(struct egd_call *c, const struct egd_row *row) {
   if (!file || transfer_of(c, &t) != 0) return egd_raw(c);
   if (file->kind == EGD_FILE_STDIN) return read_input(c, &t);
   if (!egd_rank.logging || file->kind == EGD_FILE_SINK) return egd_run(c, row);
-  if (file->kind == EGD_FILE_REGULAR) return read_file(c, row, file, &t);
+  if (file->kind == EGD_FILE_REGULAR) {
+    long r = read_file(c, row, file, &t);
+    egd_file_moved((int)c->a[0], file);
+    return r;
+  }
   return read_stream(c, row, file, &t);
 }

@@ -11,7 +11,6 @@
 static egd_policy result, masked_wait;
 
 #define R EGD_ROW_RESTARTS
-#define V EGD_ROW_VISIBLE
 #define AGAIN EGD_ROW_RERUN
 #define NONE                                                                                                           \
   {                                                                                                                    \
@@ -233,6 +232,7 @@ static long result(struct egd_call *c, const struct egd_row *row) {
   // One buffer is filled directly; several, or one that a repeated call would overwrite, go through the scratch area.
   bool single = !row->out[1].arg && !(row->flags & EGD_ROW_RERUN);
   void *first = row->out[0].arg ? (void *)c->a[row->out[0].arg - 1] : NULL;
+retry:
   if (egd_take(EGD_EVENT_SYSCALL, (uint32_t)c->nr, &value, single ? first : scratch, single ? SIZE_MAX / 2 : SCRATCH,
                &length)) {
     if (row->flags & EGD_ROW_RERUN) egd_raw(c);
@@ -245,8 +245,13 @@ static long result(struct egd_call *c, const struct egd_row *row) {
     }
     return value;
   }
-  if (row->flags & EGD_ROW_VISIBLE) egd_visible_act();
-  long r = egd_run(c, row);
+  long r;
+  enum egd_signals_ran ran = egd_blocked(c, &r);
+  if (ran == EGD_SIGNALS_NONE || (ran == EGD_SIGNALS_RESTART && (row->flags & EGD_ROW_RESTARTS))) {
+    // An image may be wanted; a new incarnation that begins with it finds in the log how the call ended.
+    if (egd_rank.in_runtime == 1) egd_safe_point();
+    goto retry;
+  }
   if (r < 0 || single) {
     egd_event_log(EGD_EVENT_SYSCALL, (uint32_t)c->nr, r, first, r >= 0 && first ? out_size(c, row->out[0], r) : 0);
     return r;
@@ -274,12 +279,12 @@ static long masked_wait(struct egd_call *c, const struct egd_row *row) {
   if (*arg && c->nr == SYS_pselect6) {
     memcpy(&pair, (const void *)*arg, sizeof pair);
     if (pair.mask) {
-      mask = *pair.mask & ~(1ull << (SIGSYS - 1));
+      mask = *pair.mask & ~((1ull << (SIGSYS - 1) | 1ull << (EGD_IMAGE_SIGNAL - 1)));
       pair.mask = &mask;
       *arg = (long)&pair;
     }
   } else if (*arg) {
-    mask = *(const uint64_t *)*arg & ~(1ull << (SIGSYS - 1));
+    mask = *(const uint64_t *)*arg & ~((1ull << (SIGSYS - 1) | 1ull << (EGD_IMAGE_SIGNAL - 1)));
     *arg = (long)&mask;
   }
   return result(c, row);

@@ -108,6 +108,10 @@ bool egd_event_next_is(enum egd_event_kind kind, uint32_t aux) {
   return e && position < replay_end && e->kind == kind && e->aux == aux;
 }
 
+bool egd_event_pending(void) {
+  return egd_rank.replaying && position < replay_end;
+}
+
 static bool at_end(void) {
   if (egd_rank.replaying && position >= replay_end) {
     egd_rank.replaying = false;
