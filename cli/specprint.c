@@ -25,7 +25,7 @@ void egd_survival_format(const struct egd_guarantees *guarantees, char *buffer, 
   if (guarantees->family == EGD_FAMILY_NONE) {
     snprintf(buffer, size, "no failure");
   } else if (guarantees->node_failures == EGD_ANY_NUMBER) {
-    snprintf(buffer, size, "any number of process and node failures, also of all nodes at once, while the disk lives");
+    snprintf(buffer, size, "any number of process and node failures, while the shared disk lives");
   } else if (guarantees->node_failures == 0) {
     snprintf(buffer, size, "any number of process failures; no node failure");
   } else {

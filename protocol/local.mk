@@ -28,3 +28,5 @@ libegd_protocol_la_SOURCES = protocol/determinant.h protocol/engine.c protocol/e
   protocol/modules/scheduling-policy/periodic.c \
   protocol/modules/scheduling-policy/on-request.c
 BUILT_SOURCES += protocol/spec/grammar.h
+# Also where a single target is made.
+protocol/spec/parse.lo: protocol/spec/grammar.h
