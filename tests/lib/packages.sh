@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # For quickstart and run-tests: install what is missing, and only that. Sourced; says what it does on stdout.
 
 build_packages="autoconf automake libtool bison flex make pkg-config gcc g++ gfortran libc6-dev libmpich-dev mpich libucx-dev \

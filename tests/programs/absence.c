@@ -41,7 +41,8 @@ int main(int argc, char **argv) {
       if (rank != 0 || rounds < iterations) send_note(right, TAG_TOKEN, (uint64_t)rounds);
       break;
     case TAG_IMPATIENT:
-      CHECK(status.MPI_SOURCE == right && note.number == heard, "complaint %" PRIu64 ", not %" PRIu64, note.number, heard);
+      CHECK(status.MPI_SOURCE == right && note.number == heard, "complaint %" PRIu64 ", not %" PRIu64, note.number,
+            heard);
       heard++;
       break;
     default:

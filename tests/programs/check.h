@@ -65,7 +65,8 @@ static inline void start(int *argc, char ***argv, int default_iterations) {
 }
 
 static inline void pace(void) {
-  if (pace_us > 0) nanosleep(&(struct timespec){.tv_sec = pace_us / 1000000, .tv_nsec = pace_us % 1000000 * 1000}, NULL);
+  if (pace_us > 0)
+    nanosleep(&(struct timespec){.tv_sec = pace_us / 1000000, .tv_nsec = pace_us % 1000000 * 1000}, NULL);
 }
 
 // A computation whose result the compiler cannot foresee; one unit is about a microsecond.

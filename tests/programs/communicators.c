@@ -92,7 +92,8 @@ static void topology(int step) {
 
   MPI_Comm graph;
   int source = (rank + size - 1) % size, destination = (rank + 1) % size, got;
-  MPI_Dist_graph_create_adjacent(MPI_COMM_WORLD, 1, &source, MPI_UNWEIGHTED, 1, &destination, MPI_UNWEIGHTED, MPI_INFO_NULL, 0, &graph);
+  MPI_Dist_graph_create_adjacent(MPI_COMM_WORLD, 1, &source, MPI_UNWEIGHTED, 1, &destination, MPI_UNWEIGHTED,
+                                 MPI_INFO_NULL, 0, &graph);
   MPI_Neighbor_alltoall(&rank, 1, MPI_INT, &got, 1, MPI_INT, graph);
   CHECK(got == source, "graph neighbour %d", got);
   MPI_Comm_free(&graph);

@@ -31,8 +31,8 @@ public:
 
 std::uint64_t exchange(std::uint64_t value) {
   std::uint64_t got = 0;
-  MPI_Sendrecv(&value, 1, MPI_UINT64_T, (rank + 1) % size, 1, &got, 1, MPI_UINT64_T, (rank + size - 1) % size, 1, MPI_COMM_WORLD,
-               MPI_STATUS_IGNORE);
+  MPI_Sendrecv(&value, 1, MPI_UINT64_T, (rank + 1) % size, 1, &got, 1, MPI_UINT64_T, (rank + size - 1) % size, 1,
+               MPI_COMM_WORLD, MPI_STATUS_IGNORE);
   return got;
 }
 

@@ -45,7 +45,8 @@ static void indexed(int step) {
   MPI_Datatype type;
   MPI_Type_indexed(BLOCKS, lengths, at, MPI_INT, &type);
   MPI_Type_commit(&type);
-  int *out = malloc((size_t)where * sizeof *out), *in = malloc((size_t)where * sizeof *in), *flat = malloc((size_t)total * sizeof *flat);
+  int *out = malloc((size_t)where * sizeof *out), *in = malloc((size_t)where * sizeof *in),
+      *flat = malloc((size_t)total * sizeof *flat);
   for (int i = 0; i < where; i++) {
     out[i] = rank * 1000 + i;
     in[i] = -7;
@@ -89,8 +90,8 @@ static void structs(int step) {
   exchange(out, COUNT, type, in, COUNT, type);
   int left = (rank + size - 1) % size;
   for (int i = 0; i < COUNT; i++)
-    CHECK(in[i].kind == 'a' + i % 26 && in[i].position[0] == left && in[i].position[2] == i && in[i].id == left * COUNT + i &&
-              in[i].charge == 0.5f * (float)i,
+    CHECK(in[i].kind == 'a' + i % 26 && in[i].position[0] == left && in[i].position[2] == i &&
+              in[i].id == left * COUNT + i && in[i].charge == 0.5f * (float)i,
           "struct %d", i);
   char buffer[4096];
   int where = 0;

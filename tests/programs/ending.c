@@ -8,7 +8,9 @@
 //   quiet    all end with 0 and say nothing
 #include "check.h"
 
-static void last_words(void) { printf("last words of %d\n", rank); }
+static void last_words(void) {
+  printf("last words of %d\n", rank);
+}
 
 int main(int argc, char **argv) {
   const char *how = argc > 1 ? argv[1] : "quiet";

@@ -32,11 +32,13 @@ int main(int argc, char **argv) {
     CHECK(fclose(log) == 0, "%s cannot be closed", log_name);
     log_size += n;
     struct stat st;
-    CHECK(stat(log_name, &st) == 0 && st.st_size == log_size, "step %d: %s has %ld bytes, not %ld", step, log_name, (long)st.st_size, log_size);
+    CHECK(stat(log_name, &st) == 0 && st.st_size == log_size, "step %d: %s has %ld bytes, not %ld", step, log_name,
+          (long)st.st_size, log_size);
 
     uint64_t word = mix((uint64_t)rank, (uint64_t)step), back = 0;
     CHECK(pwrite(bin, &word, 8, step % 7 * 512) == 8, "pwrite");
-    CHECK(lseek(bin, 4096 + step * 16, SEEK_SET) >= 0 && write(bin, &word, 8) == 8 && write(bin, &word, 8) == 8, "write");
+    CHECK(lseek(bin, 4096 + step * 16, SEEK_SET) >= 0 && write(bin, &word, 8) == 8 && write(bin, &word, 8) == 8,
+          "write");
     CHECK(pread(bin, &back, 8, step % 7 * 512) == 8 && back == word, "step %d: read back %016" PRIx64, step, back);
     if (step % 10 == 9) CHECK(ftruncate(bin, 4096 + step * 16) == 0, "ftruncate");
 

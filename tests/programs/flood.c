@@ -8,7 +8,8 @@ int main(int argc, char **argv) {
   static uint64_t out[BURST][256], in[256];
   MPI_Request requests[BURST];
   for (int step = 0; step < iterations; step++) {
-    int to = (rank + 1 + step % (size > 1 ? size - 1 : 1)) % size, from = (rank + size - 1 - step % (size > 1 ? size - 1 : 1)) % size;
+    int to = (rank + 1 + step % (size > 1 ? size - 1 : 1)) % size,
+        from = (rank + size - 1 - step % (size > 1 ? size - 1 : 1)) % size;
     for (int i = 0; i < BURST; i++) {
       int length = 1 + (i * 31 + step) % 256;
       for (int k = 0; k < length; k++) out[i][k] = mix((uint64_t)(rank * BURST + i), (uint64_t)k);

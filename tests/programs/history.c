@@ -11,7 +11,8 @@ static void receive_one(int source) {
   int count;
   MPI_Get_count(&status, MPI_UINT64_T, &count);
   CHECK(count >= 2 && count == 2 + status.MPI_TAG % 60, "length %d does not fit tag %d", count, status.MPI_TAG);
-  for (int i = 2; i < count; i++) CHECK(words[i] == mix(words[1], (uint64_t)i), "payload of a message from %d", status.MPI_SOURCE);
+  for (int i = 2; i < count; i++)
+    CHECK(words[i] == mix(words[1], (uint64_t)i), "payload of a message from %d", status.MPI_SOURCE);
   history_heard(status.MPI_SOURCE, (struct claim){words[0], words[1]});
   received[status.MPI_SOURCE]++;
 }
@@ -46,7 +47,8 @@ int main(int argc, char **argv) {
   long missing = 0;
   for (int r = 0; r < size; r++) missing += expected[r] - received[r];
   for (; missing > 0; missing--) receive_one(MPI_ANY_SOURCE);
-  for (int r = 0; r < size; r++) CHECK(received[r] == expected[r], "%ld messages from %d, not %ld", received[r], r, expected[r]);
+  for (int r = 0; r < size; r++)
+    CHECK(received[r] == expected[r], "%ld messages from %d, not %ld", received[r], r, expected[r]);
   history_compare();
   MPI_Comm_free(&comm);
   finish_plain("history");

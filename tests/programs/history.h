@@ -31,8 +31,12 @@ static inline void history_start(void) {
   history_event(1);
 }
 
-static inline uint64_t history_hash(void) { return history_hashes[history_count - 1]; }
-static inline struct claim history_claim(void) { return (struct claim){history_count - 1, history_hash()}; }
+static inline uint64_t history_hash(void) {
+  return history_hashes[history_count - 1];
+}
+static inline struct claim history_claim(void) {
+  return (struct claim){history_count - 1, history_hash()};
+}
 
 static inline void history_heard(int source, struct claim claim) {
   if (claim_counts[source] == claim_room[source]) {
@@ -67,8 +71,8 @@ static inline void history_compare(void) {
   for (int r = 0; r < size; r++)
     for (int i = recv_at[r]; i < recv_at[r] + recv_counts[r]; i += 2) {
       CHECK(in[i] < history_count, "rank %d heard of my event %" PRIu64 ", I had only %zu", r, in[i], history_count);
-      CHECK(history_hashes[in[i]] == in[i + 1], "rank %d heard of another history of mine at event %" PRIu64 " of %zu", r, in[i],
-            history_count);
+      CHECK(history_hashes[in[i]] == in[i + 1], "rank %d heard of another history of mine at event %" PRIu64 " of %zu",
+            r, in[i], history_count);
     }
   free(out);
   free(in);

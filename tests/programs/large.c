@@ -21,7 +21,8 @@ int main(int argc, char **argv) {
     } else if (rank == to) {
       memset(data, 0, words * 8);
       MPI_Recv(data, (int)(words / 1024), page, from, step, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
-      for (size_t i = 0; i < words; i++) CHECK(data[i] == i * 0x9e3779b97f4a7c15ull + (uint64_t)step, "word %zu of %zu", i, words);
+      for (size_t i = 0; i < words; i++)
+        CHECK(data[i] == i * 0x9e3779b97f4a7c15ull + (uint64_t)step, "word %zu of %zu", i, words);
       hash = mix(hash, data[words - 1]);
     }
     pace();

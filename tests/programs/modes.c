@@ -61,7 +61,8 @@ static void persistent(int step) {
   if (!made)
     for (int k = 0; k < PAIRS; k++) {
       MPI_Recv_init(in[k], 200, MPI_LONG, left, 50 + k, MPI_COMM_WORLD, &requests[k]);
-      (k % 2 ? MPI_Send_init : MPI_Ssend_init)(out[k], 200, MPI_LONG, right, 50 + k, MPI_COMM_WORLD, &requests[PAIRS + k]);
+      (k % 2 ? MPI_Send_init : MPI_Ssend_init)(out[k], 200, MPI_LONG, right, 50 + k, MPI_COMM_WORLD,
+                                               &requests[PAIRS + k]);
     }
   made = 1;
   for (int k = 0; k < PAIRS; k++)

@@ -13,7 +13,8 @@ int main(int argc, char **argv) {
     snprintf(name, sizeof name, "mpiio-%d.data", step % 2);
     for (int i = 0; i < EACH; i++) block[i] = rank * 1000000 + step * EACH + i;
 
-    CHECK(MPI_File_open(MPI_COMM_WORLD, name, MPI_MODE_CREATE | MPI_MODE_RDWR, MPI_INFO_NULL, &file) == MPI_SUCCESS, "open %s", name);
+    CHECK(MPI_File_open(MPI_COMM_WORLD, name, MPI_MODE_CREATE | MPI_MODE_RDWR, MPI_INFO_NULL, &file) == MPI_SUCCESS,
+          "open %s", name);
     MPI_File_set_size(file, 0);
     MPI_File_write_at_all(file, (MPI_Offset)rank * (MPI_Offset)sizeof block, block, EACH, MPI_INT, MPI_STATUS_IGNORE);
     pace();
@@ -21,14 +22,16 @@ int main(int argc, char **argv) {
     MPI_Barrier(MPI_COMM_WORLD);
     int peer = (rank + 1) % size;
     MPI_File_read_at_all(file, (MPI_Offset)peer * (MPI_Offset)sizeof block, back, EACH, MPI_INT, MPI_STATUS_IGNORE);
-    for (int i = 0; i < EACH; i++) CHECK(back[i] == peer * 1000000 + step * EACH + i, "read_at_all: word %d is %d", i, back[i]);
+    for (int i = 0; i < EACH; i++)
+      CHECK(back[i] == peer * 1000000 + step * EACH + i, "read_at_all: word %d is %d", i, back[i]);
     hash = mix_bytes(hash, back, sizeof back);
 
     // interleaved by a view
     MPI_Datatype strided;
     MPI_Type_vector(EACH / 10, 10, 10 * size, MPI_INT, &strided);
     MPI_Type_commit(&strided);
-    MPI_File_set_view(file, (MPI_Offset)(rank * 10) * (MPI_Offset)sizeof(int), MPI_INT, strided, "native", MPI_INFO_NULL);
+    MPI_File_set_view(file, (MPI_Offset)(rank * 10) * (MPI_Offset)sizeof(int), MPI_INT, strided, "native",
+                      MPI_INFO_NULL);
     MPI_File_write_all(file, block, EACH, MPI_INT, MPI_STATUS_IGNORE);
     MPI_File_set_view(file, 0, MPI_INT, MPI_INT, "native", MPI_INFO_NULL);
     MPI_File_sync(file);

@@ -21,7 +21,8 @@ int main(int argc, char **argv) {
     MPI_Parrived(requests[1], 2, &arrived);
     MPI_Waitall(2, requests, MPI_STATUSES_IGNORE);
     MPI_Barrier(MPI_COMM_WORLD);
-    for (int i = 0; i < PARTITIONS * LENGTH; i++) CHECK(in[i] == left * 1e6 + step * 1e3 + i, "step %d: word %d is %g", step, i, in[i]);
+    for (int i = 0; i < PARTITIONS * LENGTH; i++)
+      CHECK(in[i] == left * 1e6 + step * 1e3 + i, "step %d: word %d is %g", step, i, in[i]);
     hash = mix_bytes(hash, in, sizeof in);
     pace();
   }

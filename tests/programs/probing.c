@@ -85,7 +85,8 @@ static void unexpected(int step) {
     tags[i] = tags[j];
     tags[j] = t;
   }
-  for (int i = 0; i < MANY; i++) MPI_Recv(&in[tags[i]], 1, MPI_INT, left, 100 + tags[i], MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+  for (int i = 0; i < MANY; i++)
+    MPI_Recv(&in[tags[i]], 1, MPI_INT, left, 100 + tags[i], MPI_COMM_WORLD, MPI_STATUS_IGNORE);
   for (int i = 0; i < MANY; i++) CHECK(in[i] == left * MANY + i + step, "unexpected message %d", i);
   MPI_Waitall(MANY, requests, MPI_STATUSES_IGNORE);
   // same tag, wildcard tag: must come in the order of sending

@@ -30,8 +30,12 @@ int main(int argc, char **argv) {
     history_event(monotonic);
     history_event(real);
     switch (step % 4) {
-    case 0: CHECK(getrandom(&number, sizeof number, 0) == sizeof number, "getrandom"); break;
-    case 1: CHECK(getentropy(&number, sizeof number) == 0, "getentropy"); break;
+    case 0:
+      CHECK(getrandom(&number, sizeof number, 0) == sizeof number, "getrandom");
+      break;
+    case 1:
+      CHECK(getentropy(&number, sizeof number) == 0, "getentropy");
+      break;
     case 2: {
       int fd = open("/dev/urandom", O_RDONLY);
       CHECK(fd >= 0 && read(fd, &number, sizeof number) == sizeof number, "/dev/urandom");

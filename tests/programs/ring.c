@@ -9,10 +9,12 @@ static void ring(int step) {
   uint64_t *out = malloc((size_t)length * 8), *in = malloc((size_t)length * 8);
   for (int i = 0; i < length; i++) out[i] = mix(hash, (uint64_t)i);
   for (int hop = 0; hop < size; hop++) {
-    MPI_Sendrecv(out, length, MPI_UINT64_T, right, 7, in, length, MPI_UINT64_T, left, 7, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+    MPI_Sendrecv(out, length, MPI_UINT64_T, right, 7, in, length, MPI_UINT64_T, left, 7, MPI_COMM_WORLD,
+                 MPI_STATUS_IGNORE);
     memcpy(out, in, (size_t)length * 8);
   }
-  for (int i = 0; i < length; i++) CHECK(out[i] == mix(hash, (uint64_t)i), "step %d: word %d came back changed", step, i);
+  for (int i = 0; i < length; i++)
+    CHECK(out[i] == mix(hash, (uint64_t)i), "step %d: word %d came back changed", step, i);
   hash = mix_bytes(hash, out, (size_t)length * 8);
   free(out);
   free(in);
@@ -47,7 +49,8 @@ static void collectives(int step) {
   MPI_Alltoall(out, each, MPI_UINT32_T, in, each, MPI_UINT32_T, MPI_COMM_WORLD);
   for (int from = 0; from < size; from++)
     for (int i = 0; i < each; i++)
-      CHECK(in[from * each + i] == (uint32_t)(from * 1000003 + rank * each + i + step), "step %d: alltoall from %d", step, from);
+      CHECK(in[from * each + i] == (uint32_t)(from * 1000003 + rank * each + i + step), "step %d: alltoall from %d",
+            step, from);
   hash = mix(mix_bytes(hash, in, (size_t)(each * size) * 4), sum);
   free(out);
   free(in);

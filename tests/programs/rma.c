@@ -25,7 +25,8 @@ static void fences(int step) {
   for (int r = 0; r < size; r++) MPI_Accumulate(out, LENGTH, MPI_LONG, r, 0, LENGTH, MPI_LONG, MPI_SUM, win);
   MPI_Win_fence(0, win);
   for (int i = 0; i < LENGTH; i++)
-    CHECK(base[i] == 10000L * size * (size - 1) / 2 + (long)size * (i + step), "accumulate: word %d is %ld", i, base[i]);
+    CHECK(base[i] == 10000L * size * (size - 1) / 2 + (long)size * (i + step), "accumulate: word %d is %ld", i,
+          base[i]);
   hash = mix_bytes(hash, base, LENGTH * sizeof *base);
   MPI_Win_free(&win);
 }
@@ -57,7 +58,8 @@ static void locks(int step) {
   MPI_Win_lock(MPI_LOCK_SHARED, rank, 0, win);
   if (rank == 0) {
     long n = 5L * size;
-    CHECK(counters[0] == n && counters[1] == n && counters[2] == n * (n - 1) / 2, "counters %ld %ld %ld", counters[0], counters[1], counters[2]);
+    CHECK(counters[0] == n && counters[1] == n && counters[2] == n * (n - 1) / 2, "counters %ld %ld %ld", counters[0],
+          counters[1], counters[2]);
   }
   if (rank == step % size) CHECK(counters[3] >= 0 && counters[3] < size, "compare_and_swap: %ld won", counters[3]);
   MPI_Win_unlock(rank, win);

@@ -27,7 +27,8 @@ int main(int argc, char **argv) {
   CHECK(provided >= MPI_THREAD_FUNNELED, "no funneled threads");
   pthread_barrier_init(&barrier, NULL, HELPERS + 1);
   pthread_t threads[HELPERS];
-  for (int i = 0; i < HELPERS; i++) CHECK(pthread_create(&threads[i], NULL, helper, (void *)(intptr_t)i) == 0, "pthread_create");
+  for (int i = 0; i < HELPERS; i++)
+    CHECK(pthread_create(&threads[i], NULL, helper, (void *)(intptr_t)i) == 0, "pthread_create");
   uint64_t hash = 0;
   for (int step = 0; step < iterations; step++) {
     pthread_barrier_wait(&barrier);

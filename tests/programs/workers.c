@@ -9,7 +9,9 @@ struct work {
   double value;
 };
 
-static double solve(long item) { return 1.0 / (1.0 + (double)item) + burn(5) * 0.0; }
+static double solve(long item) {
+  return 1.0 / (1.0 + (double)item) + burn(5) * 0.0;
+}
 
 static void master(void) {
   double *results = calloc((size_t)iterations, sizeof *results), sum = 0;
