@@ -291,10 +291,10 @@ static void end_of_rank(struct watchdog *w, int status) {
   }
   atomic_store(&cb->state, clean ? EGD_RANK_FINISHED : EGD_RANK_DEAD);
   json_decref(w->death);
-  w->death = json_pack("{ss si si si sb si sI sI sI}", "op", "died", "rank", w->rank, "incarnation", w->incarnation,
-                       "status", status, "restored", restored, "notes", (int)atomic_load(&cb->notes), "determinants",
-                       (json_int_t)atomic_load(&cb->determinant_head), "sends", (json_int_t)atomic_load(&cb->sends),
-                       "polls", (json_int_t)atomic_load(&cb->polls));
+  w->death = json_pack("{ss si si si sb sb si sI sI sI}", "op", "died", "rank", w->rank, "incarnation", w->incarnation,
+                       "status", status, "restored", restored, "fault_done", atomic_load(&cb->fault_done) != 0, "notes",
+                       (int)atomic_load(&cb->notes), "determinants", (json_int_t)atomic_load(&cb->determinant_head),
+                       "sends", (json_int_t)atomic_load(&cb->sends), "polls", (json_int_t)atomic_load(&cb->polls));
   report(w, json_incref(w->death));
   leave_if_done(w);
 }

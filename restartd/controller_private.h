@@ -1,0 +1,169 @@
+// Shared by the files of the controller.
+#ifndef EGIDA_RESTARTD_CONTROLLER_PRIVATE_H
+#define EGIDA_RESTARTD_CONTROLLER_PRIVATE_H
+
+#include <jansson.h>
+#include "common/link.h"
+#include "common/reactor.h"
+#include "common/segment.h"
+#include "restartd/controller.h"
+#include "restartd/recovery_times.h"
+#include "restartd/store.h"
+
+struct egd_controller;
+
+enum rank_phase {
+  RANK_TO_START,   // from the program, as soon as all nodes follow the view
+  RANK_TO_RESTART, // from an image, on its node
+  RANK_TO_ADOPT,   // from an image, on a node that must first collect its determinants
+  RANK_UP,         // told to run
+  RANK_FINISHED,   // exit(0)
+};
+
+struct text {
+  char *bytes;
+  size_t length, size;
+};
+
+struct rank {
+  uint32_t number, home, from_node;
+  enum rank_phase phase;
+  uint32_t incarnation;
+  int pid;
+  uint32_t notes, image, restarts;
+  bool durable_seen; // this start-up's first image was reported
+  struct {
+    int signal; // 0: none yet
+    json_int_t determinants, polls, sends;
+  } crash;
+  // output
+  uint64_t received; // output below this was taken
+  uint64_t acked;
+  struct text lines[2]; // begun lines of streams 1 and 2
+  // recovery in progress
+  bool recovering, announced;
+  struct egd_recovery_times times;
+  int64_t failure;
+  json_int_t replay_bytes;
+  // PMI
+  uint32_t *barriers; // number of the newest image begun when the rank entered its i-th barrier
+  uint32_t nbarriers, barriers_size;
+  bool in_barrier;
+};
+
+struct node {
+  uint32_t number, incarnation;
+  bool alive, greeted, spare;
+  int agent_pid; // 0: none
+  char address[64];
+  struct egd_link *link;
+  uint64_t acked_epoch;
+  uint32_t anew_done; // birth
+  bool ended;
+};
+
+struct client { // of the control socket
+  struct egd_controller *controller;
+  struct egd_link *link;
+  struct node *node; // an agent; NULL: unknown or the command line
+  uint32_t *wanted;  // command line: it waits for these images
+  struct client *next;
+};
+
+struct egd_injection {
+  enum { INJECT_POINT, INJECT_KILL, INJECT_WATCHDOG, INJECT_NODE, INJECT_AGENT, INJECT_RANDOM } kind;
+  uint32_t target;
+  uint64_t delay_ns; // times; RANDOM: the mean
+  uint32_t point;    // enum egd_fault_point
+  uint64_t count;
+  uint64_t seed;
+  bool pending; // a POINT that did not fire yet
+  struct egd_controller *controller;
+  struct egd_injection *next;
+};
+
+struct egd_controller {
+  struct egd_controller_options options;
+  struct egd_reactor *reactor;
+  struct egd_store *store;
+  const char *job_dir;
+  uint32_t nranks, nnodes;
+  struct rank *ranks;
+  struct node *nodes;
+  struct client *clients;
+  int listener, signal_fd;
+  uint64_t epoch;
+  uint32_t birth;
+  bool started, anew, anew_sent, launched;
+  uint64_t launched_ns;
+  uint64_t safe_epoch;
+  // end
+  bool ending;
+  int exit_code;
+  enum egd_store_outcome outcome;
+  char verdict[512];
+  uint64_t end_ns;
+  // output
+  uint64_t *positions; // job_dir/output.pos, mapped: written output per rank, outlives the launcher
+  bool stdout_gone, interrupted;
+  uint64_t flush_timer;
+  // stdin
+  int stdin_fd;
+  // PMI
+  json_t *kvs;
+  uint32_t barrier_generation;
+};
+
+// controller.c
+/// The job ends with `exit_code`; the first call counts. `verdict` (printf) is one line for the user, "" = none.
+void egd_controller_finish(struct egd_controller *c, enum egd_store_outcome outcome, int exit_code, const char *verdict,
+                           ...) __attribute__((format(printf, 4, 5)));
+/// Do what can be done now: start, restart, adopt ranks; begin the job.
+void egd_controller_advance(struct egd_controller *c);
+/// Start-up was lost: all ranks begin anew.
+void egd_controller_begin_anew(struct egd_controller *c);
+bool egd_controller_protects(const struct egd_controller *c);
+
+// controller_ranks.c: what agents report of ranks
+void egd_controller_rank_message(struct egd_controller *c, struct node *node, const char *op, json_t *message);
+/// The rank is gone with its node.
+void egd_controller_rank_lost(struct egd_controller *c, struct rank *rank, uint32_t new_home, int64_t failure);
+void egd_controller_complete_if_done(struct egd_controller *c);
+
+// controller_nodes.c
+bool egd_controller_start_agent(struct egd_controller *c, struct node *node, bool adopt);
+void egd_controller_send(struct egd_controller *c, uint32_t node, json_t *message); // steals
+void egd_controller_send_all(struct egd_controller *c, json_t *message);            // steals
+void egd_controller_send_view(struct egd_controller *c);
+bool egd_controller_view_is_followed(const struct egd_controller *c);
+/// The agent's process is gone: another one takes over, or the node is lost.
+void egd_controller_agent_gone(struct egd_controller *c, struct node *node);
+void egd_controller_node_lost(struct egd_controller *c, struct node *node, const char *why, bool injected);
+/// Play the loss of a node: its processes and its folder vanish.
+void egd_controller_kill_node(struct egd_controller *c, struct node *node);
+
+// controller_output.c
+bool egd_output_open(struct egd_controller *c);
+void egd_output_take(struct egd_controller *c, struct node *node, const unsigned char *frame, size_t length);
+/// Write begun lines too.
+void egd_output_flush(struct egd_controller *c);
+void egd_output_begin_anew(struct egd_controller *c);
+void egd_output_close(struct egd_controller *c);
+/// Copy standard input to job_dir/stdin, now or as it comes; the file loses its write permission at the end of input.
+bool egd_input_open(struct egd_controller *c);
+
+// controller_pmi.c
+void egd_pmi_message(struct egd_controller *c, struct node *node, struct rank *rank, json_t *message);
+/// The rank continues from `image` (-1 = from the program): barriers that it entered after that are forgotten.
+void egd_pmi_rank_started(struct egd_controller *c, struct rank *rank, int64_t image);
+void egd_pmi_begin_anew(struct egd_controller *c);
+bool egd_pmi_load(struct egd_controller *c);
+
+// controller_inject.c
+void egd_injections_start(struct egd_controller *c);
+/// Send the rank's next point to its agent; call before it runs.
+void egd_injections_arm(struct egd_controller *c, struct rank *rank);
+/// The armed point fired.
+void egd_injections_fired(struct egd_controller *c, struct rank *rank);
+
+#endif
