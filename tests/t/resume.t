@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # The launcher is killed: the job is put to rest and egida run --resume goes on; the output of both parts together is the undisturbed one.
-import os, signal, subprocess, sys, time
+import os, subprocess, sys, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import harness as h
 
