@@ -20,7 +20,8 @@ struct egd_capture {
   struct egd_table strings, text, files, regions, runs, fds, polls, timers, objects, content, blocks, extras;
   // the data area
   int fd;
-  int memory_fd; // /proc/self/mem, or -1
+  bool direct, direct_refused; // fd has O_DIRECT; the file system does not know it
+  int memory_fd;               // /proc/self/mem, or -1
   int pagemap_fd;
   uint64_t data_offset, data_length, program;
   char *buffer;

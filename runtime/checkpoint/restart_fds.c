@@ -135,7 +135,10 @@ static int open_path(const struct egd_image_fd *entry) {
   int fd = (int)egd_sys4(SYS_openat, AT_FDCWD, path, fifo ? flags | O_NONBLOCK : flags, 0);
   if (fd == -ENXIO && fifo) fd = (int)egd_sys4(SYS_openat, AT_FDCWD, path, O_RDWR | O_NONBLOCK | O_CLOEXEC, 0);
   if (fd == -EPERM && (flags & O_NOATIME)) fd = (int)egd_sys4(SYS_openat, AT_FDCWD, path, flags & ~O_NOATIME, 0);
-  if (fd < 0) return placeholder(entry, path, "an open file of the program is gone; writes to it are lost");
+  if (fd < 0)
+    return placeholder(entry, path,
+                       fd == -ENOENT ? "an open file of the program is gone; writes to it are lost"
+                                     : "an open file of the program cannot be opened again; writes to it are lost");
   struct stat info;
   // Never write into another file that got the name since.
   if (writes && egd_sys2(SYS_fstat, fd, &info) == 0 && info.st_ino != entry->inode) {

@@ -57,6 +57,7 @@ static void check_file_status(void) {
   if (status == -EPROTONOSUPPORT) egd_refuse("was written by another version of Egida", NULL, 0);
   if (egd_loader.header.magic != EGD_IMAGE_MAGIC) egd_refuse("is not an image", NULL, 0);
   if (status < 0) egd_refuse("is corrupt: header or file size", NULL, 0);
+  egd_loader.header.kernel[sizeof egd_loader.header.kernel - 1] = '\0';
 }
 
 static const void *section(uint32_t id, uint32_t entry_size, size_t *ret_count) {
@@ -144,6 +145,16 @@ static bool is_writable(uint64_t address, size_t length) {
   return false;
 }
 
+static bool is_free(struct egd_image_span span) {
+  if (span.start == 0 && span.end == 0) return true;
+  if (span.start % EGD_IMAGE_PAGE != 0 || span.end % EGD_IMAGE_PAGE != 0 || span.start >= span.end ||
+      span.end > EGD_USER_END || (span.start < EGD_LOADER_END && span.end > EGD_LOADER_BASE))
+    return false;
+  for (size_t i = 0; i < egd_loader.nregions; i++)
+    if (span.start < egd_loader.regions[i].end && span.end > egd_loader.regions[i].start) return false;
+  return true;
+}
+
 static void check_structure(void) {
   const struct egd_loader *l = &egd_loader;
   need(l->strings_length > 0 && l->strings[l->strings_length - 1] == '\0', "strings");
@@ -189,6 +200,8 @@ static void check_structure(void) {
   }
   need(leaders == 1 && callers == 1 && l->nthreads <= EGD_IMAGE_MAX_THREADS, "threads");
   need(is_writable(l->process->resume_info, sizeof(struct egd_resume_info)), "process");
+  need(is_free(l->process->vvar) && is_free(l->process->vvar_vclock) && is_free(l->process->vdso), "process");
+  for (size_t i = 0; i < l->ntimers; i++) need(l->timers[i].id >= 0 && l->timers[i].id < 1 << 20, "timers");
   need(l->process->cwd < l->strings_length && l->process->auxv_bytes <= sizeof l->process->auxv, "process");
 }
 
@@ -266,6 +279,7 @@ void egd_loader_verify(void) {
   if (egd_loader.has_job_hash && egd_loader.job_hash != egd_loader.header.job_hash)
     egd_refuse("is of another job", NULL, 0);
   load_tables();
+  egd_sys4(SYS_fadvise64, egd_loader.image, 0, 0, 2 /* POSIX_FADV_SEQUENTIAL */);
   check_blocks();
   check_structure();
   check_cpu();

@@ -10,11 +10,18 @@
 #include "runtime/syscall.h"
 
 #define BUFFER_BYTES (4u * EGD_IMAGE_BLOCK)
+// Small images stay in the page cache, where a restart finds them; large ones go to the disk directly, at twice the speed.
+#define BUFFERED_BYTES (64u << 20)
 
 static uint64_t now_ns(int clock) {
   struct timespec now = {0};
   egd_sys2(SYS_clock_gettime, clock, &now);
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void leave_direct(struct egd_capture *capture) {
+  if (capture->direct) egd_sys3(SYS_fcntl, capture->fd, F_SETFL, 0);
+  capture->direct = false;
 }
 
 static int flush(struct egd_capture *capture) {
@@ -25,7 +32,16 @@ static int flush(struct egd_capture *capture) {
     *block = egd_checksum(capture->buffer + at, length);
   }
   uint64_t offset = capture->data_offset + capture->data_length - capture->filled;
+  if (capture->data_length > BUFFERED_BYTES && !capture->direct_refused && !capture->direct) {
+    capture->direct = egd_sys3(SYS_fcntl, capture->fd, F_SETFL, O_DIRECT) == 0;
+    capture->direct_refused = !capture->direct;
+  }
   int status = egd_write_all(capture->fd, capture->buffer, capture->filled, offset);
+  if (status == -EINVAL && capture->direct) { // a file system that says so only now
+    capture->direct_refused = true;
+    leave_direct(capture);
+    status = egd_write_all(capture->fd, capture->buffer, capture->filled, offset);
+  }
   capture->filled = 0;
   return status;
 }
@@ -222,12 +238,16 @@ static int write_file(struct egd_capture *capture, uint64_t *ret_bytes) {
   if (status == 0) status = put_extras(capture);
   if (status == 0) status = egd_data_align(capture, &end);
   if (status == 0) status = flush(capture);
+  leave_direct(capture);
   if (status == 0) status = put_tables(capture, header);
   if (status == 0) status = put_header(capture, header);
   if (status == 0) status = (int)egd_sys1(SYS_fsync, capture->fd);
   if (status == 0) status = (int)egd_sys2(SYS_rename, capture->path, request->path);
   if (status < 0 && capture->fd >= 0) egd_sys3(SYS_unlinkat, AT_FDCWD, capture->path, 0);
-  if (status == 0) status = sync_folder(capture, request->path);
+  if (status == 0) {
+    status = sync_folder(capture, request->path);
+    if (status < 0) egd_sys3(SYS_unlinkat, AT_FDCWD, request->path, 0);
+  }
   *ret_bytes = status == 0 ? header->file_size : 0;
   if (capture->fd >= 0) egd_sys1(SYS_close, capture->fd);
   if (capture->memory_fd >= 0) egd_sys1(SYS_close, capture->memory_fd);
