@@ -79,7 +79,7 @@ static bool check_one(const struct options *options, const char *name, json_t *r
   if (status == EGD_OK) {
     sound = egd_spec_check(spec, collect, &collector, &guarantees) == EGD_OK;
     collector.as_note = true;
-    if (sound) runnable = egd_plan_bind(spec, &options->registry, text, length, &plan, collect, &collector) == EGD_OK;
+    if (sound) runnable = egd_plan_bind(spec, text, length, &plan, collect, &collector) == EGD_OK;
   } else if (status == EGD_ERR_NO_MEMORY) {
     fprintf(stderr, "egida check: no memory to parse %s\n", path);
   }

@@ -121,7 +121,7 @@ static int explain_spec(const struct egd_registry *registry, const char *name) {
     struct egd_guarantees guarantees;
     if (egd_spec_check(spec, egd_print_diagnostic, NULL, &guarantees) == EGD_OK) {
       struct egd_plan plan;
-      bool runnable = egd_plan_bind(spec, registry, text, length, &plan, egd_print_as_note, NULL) == EGD_OK;
+      bool runnable = egd_plan_bind(spec, text, length, &plan, egd_print_as_note, NULL) == EGD_OK;
       printf("Together%s:\n", runnable ? "" : " (this build cannot run it)");
       egd_print_guarantees(stdout, &guarantees);
       exit_code = 0;

@@ -9,6 +9,7 @@
 struct synthesis {
   struct egd_source source;
   struct egd_plan plan;
+  const struct egd_log *determinant_log;
   unsigned refused;
 };
 
@@ -44,12 +45,27 @@ static void bind_log(struct synthesis *synthesis, const struct egd_log *log, enu
   bind(synthesis, log->where, use);
 }
 
+// A process has one log of determinants, in one order: read cannot go elsewhere than receive.
+static void one_determinant_log(struct synthesis *synthesis, const struct egd_log *log) {
+  const struct egd_log *first = synthesis->determinant_log;
+  if (!log) return;
+  if (!first) {
+    synthesis->determinant_log = log;
+    return;
+  }
+  static const char reason[] = "all determinants of a process go to one log; write the same as for the event above";
+  if (log->how->module != first->how->module) refuse(synthesis, log->how, reason);
+  if (log->where->module != first->where->module || log->where->parameter != first->where->parameter)
+    refuse(synthesis, log->where, reason);
+}
+
 static void bind_statement(struct synthesis *synthesis, const struct egd_statement *s) {
   switch (s->kind) {
   case EGD_STATEMENT_NONDETERMINISTIC:
     bind(synthesis, s->event, EGD_USE_EVENT);
     bind(synthesis, s->structure, EGD_USE_EVENT);
     bind_log(synthesis, s->log, EGD_USE_DETERMINANT_LOG);
+    one_determinant_log(synthesis, s->log);
     break;
   case EGD_STATEMENT_OUTPUT_COMMIT:
     bind(synthesis, s->protocol, EGD_USE_OUTPUT_COMMIT);
@@ -92,9 +108,8 @@ static void set_name(struct egd_plan *plan, const char *display_name) {
   memcpy(plan->name, name, length);
 }
 
-int egd_plan_bind(const struct egd_spec *spec, const struct egd_registry *registry, const char *text, size_t length,
-                  struct egd_plan *ret_plan, egd_report_fn report, void *context) {
-  (void)registry;
+int egd_plan_bind(const struct egd_spec *spec, const char *text, size_t length, struct egd_plan *ret_plan,
+                  egd_report_fn report, void *context) {
   struct synthesis synthesis = {.source = {text, length, spec->name, report, context}};
   synthesis.plan.version = EGD_PLAN_VERSION;
   synthesis.plan.f = 1;
@@ -134,7 +149,7 @@ int egd_plan_compile(const char *text, size_t length, const char *display_name, 
   int status = egd_spec_parse(text, length, display_name, &registry, report, context, &spec);
   if (status != EGD_OK) return status;
   status = egd_spec_check(spec, report_only_errors, &only, &guarantees);
-  if (status == EGD_OK) status = egd_plan_bind(spec, &registry, text, length, ret_plan, report, context);
+  if (status == EGD_OK) status = egd_plan_bind(spec, text, length, ret_plan, report, context);
   egd_spec_destroy(spec);
   return status;
 }

@@ -10,7 +10,6 @@
 #include "protocol/spec/diagnostic.h"
 
 struct egd_spec;
-struct egd_registry;
 
 /// Parse, check and bind the specification `text`. `display_name` stands in messages; its last component without ".egd"
 /// becomes the plan's name. Every error is given to `report` (which may be NULL, as may be `context`); notes are not.
@@ -23,8 +22,8 @@ int egd_plan_compile(const char *text, size_t length, const char *display_name, 
 /// NUL-terminated if size > 0. Returns `buffer`.
 const char *egd_plan_describe(const struct egd_plan *plan, char *buffer, size_t size);
 
-/// The second half of egd_plan_compile, for a specification that was parsed with `registry` and passed the checker.
-int egd_plan_bind(const struct egd_spec *spec, const struct egd_registry *registry, const char *text, size_t length,
-                  struct egd_plan *ret_plan, egd_report_fn report, void *context);
+/// The second half of egd_plan_compile, for a specification that was parsed and passed the checker.
+int egd_plan_bind(const struct egd_spec *spec, const char *text, size_t length, struct egd_plan *ret_plan,
+                  egd_report_fn report, void *context);
 
 #endif

@@ -11,7 +11,8 @@ struct check {
   struct egd_source source;
   unsigned errors;
   // The statement of each kind that counts; NULL if there is none.
-  const struct egd_statement *receive, *send, *checkpoint, *commit, *collection, *orphans, *rollback, *transport;
+  const struct egd_statement *receive, *input, *send, *checkpoint, *commit, *collection, *orphans, *rollback,
+      *transport;
   // Where what is logged; NULL if nowhere.
   const struct egd_log *determinant_log, *sender_payload, *receiver_payload;
   bool piggybacks_determinants, piggybacks_dependencies, piggybacks_index;
@@ -89,6 +90,7 @@ static void take_statement(struct check *check, const struct egd_statement *s) {
       return;
     }
     if (!has(s->event, EGD_TRAIT_RECEIPT)) {
+      take(check, &check->input, s, "the determinants of read");
       if (!s->log || !find(s->log->infos, EGD_TRAIT_DETERMINANT))
         refuse_value(check, s->event,
                      "has a determinant that is not logged: a restarted process could read something else");
@@ -241,7 +243,12 @@ static enum egd_family classify(struct check *check) {
            check->checkpoint || check->send || check->receive ? schedule_domino : schedule_nothing);
     return EGD_FAMILY_NONE;
   }
-  if (synchronous(check->determinant_log)) return EGD_FAMILY_PESSIMISTIC;
+  if (synchronous(check->determinant_log)) {
+    if (check->input && !synchronous(check->input->log))
+      refuse_value(check, check->input->log->how,
+                   "would let others depend on input that can be lost; log `read` synchronously, as `receive`");
+    return EGD_FAMILY_PESSIMISTIC;
+  }
   if (!check->orphans)
     refuse(check, check->determinant_log->how->line, check->determinant_log->how->column, schedule_orphan);
   else if (!check->piggybacks_dependencies)
@@ -327,6 +334,8 @@ static void count_failures(const struct check *check, struct egd_guarantees *g) 
   uint32_t nodes = check->checkpoint ? nodes_outlived(check->checkpoint->where) : EGD_ANY_NUMBER;
   if (g->family == EGD_FAMILY_PESSIMISTIC || (g->family == EGD_FAMILY_OPTIMISTIC && check->determinant_log))
     nodes = smaller(nodes, nodes_outlived(check->determinant_log->where));
+  if (g->family == EGD_FAMILY_PESSIMISTIC && check->input)
+    nodes = smaller(nodes, nodes_outlived(check->input->log->where));
   // Copies ride with the messages; how many there are depends on who communicates.
   if (g->family == EGD_FAMILY_CAUSAL)
     nodes = smaller(nodes, check->determinant_log ? nodes_outlived(check->determinant_log->where) : 1);

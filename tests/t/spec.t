@@ -40,6 +40,8 @@ for spec in default none pessimistic pessimistic-nfs; do
 done
 for file in "$fixtures"/good/*.egd; do
   ok "check good/${file##*/}" try 0 "$egida" check "$file"
+  cat err out | sed "s|^$fixtures/good/||" >seen
+  ok "conclusions and notes on good/${file##*/}" cmp seen "${file%.egd}.expected"
 done
 for file in "$fixtures"/bad/*.egd; do
   name=${file##*/}

@@ -93,6 +93,11 @@ static void composed(void) {
              &plan) == EGD_ERR_UNSUPPORTED &&
          strstr(said, "memory of their sender"),
      "messages on a disk are refused by the disk's module");
+  ok(compile(RECEIVE "read: determinant : {source, ssn, dest, dsn} Log determinant synchronously on volatile memory of "
+                     "processes " SEND "Independent checkpoint synchronously on NFS disk Implementation : full",
+             &plan) == EGD_ERR_UNSUPPORTED &&
+         strstr(said, "one log"),
+     "two determinant logs are refused");
   ok(compile("Co-ordinated checkpoint synchronously on NFS disk Implementation : full", &plan) == EGD_ERR_UNSUPPORTED,
      "co-ordinated checkpoints are refused");
   ok(compile("Independent checkpoint synchronously on NFS disk Implementation : full", &plan) == EGD_ERR_INVALID &&
@@ -151,7 +156,7 @@ static void registered(void) {
   ok(egd_registry_add(&registry, &flash) == NULL && registry.count == before + 1, "a value is added");
   ok(egd_spec_parse(text, strlen(text), "t", &registry, remember, NULL, &spec) == EGD_OK &&
          egd_spec_check(spec, NULL, NULL, &guarantees) == EGD_OK && guarantees.node_failures == 4 &&
-         egd_plan_bind(spec, &registry, text, strlen(text), &plan, NULL, NULL) == EGD_OK && plan.f == 4,
+         egd_plan_bind(spec, text, strlen(text), &plan, NULL, NULL) == EGD_OK && plan.f == 4,
      "the parser, the checker and synthesis understand it");
   egd_spec_destroy(spec);
   ok(egd_registry_add(&registry, &flash) != NULL, "a second module for a value is refused");
