@@ -3,7 +3,9 @@ image_test_defines = -DIMAGE_TEST_SOURCE='"$(abs_top_srcdir)"' -DIMAGE_TEST_BUIL
 check_PROGRAMS += tests/unit/image_restart tests/unit/image_refuse tests/unit/image_format
 tests_unit_image_restart_SOURCES = tests/unit/image_restart.c tests/unit/image_test.h
 tests_unit_image_restart_CPPFLAGS = $(AM_CPPFLAGS) $(image_test_defines)
-tests_unit_image_refuse_SOURCES = tests/unit/image_refuse.c tests/unit/image_test.h
+tests_unit_image_refuse_SOURCES = tests/unit/image_refuse.c tests/unit/image_test.h runtime/checkpoint/buildid.c runtime/checkpoint/header.c \
+  runtime/checkpoint/scratch.c runtime/syscall.S
+tests_unit_image_refuse_CFLAGS = $(AM_CFLAGS)
 tests_unit_image_refuse_CPPFLAGS = $(AM_CPPFLAGS) $(image_test_defines)
 tests_unit_image_format_SOURCES = tests/unit/image_format.c $(libegida_checkpoint_sources) runtime/syscall.S
 tests_unit_image_format_CFLAGS = $(AM_CFLAGS)

@@ -1,7 +1,8 @@
 // What must not be restored is refused with status 74 and one line, before anything is touched; a failed write leaves nothing behind.
 #include <errno.h>
 #include <sys/mount.h>
-#include "runtime/checkpoint/format.h"
+#include "runtime/checkpoint/checksum.h"
+#include "runtime/checkpoint/internal.h"
 #include "tests/unit/image_test.h"
 
 static struct egd_image_header header;
@@ -113,6 +114,46 @@ static void changed_programs(void) {
   refused("guest.img", "library or file that it maps was changed", "another library");
 }
 
+// Well sealed nonsense: the loader must accept or refuse it, and never fail in another way.
+static void fuzz(void) {
+  enum { ROUNDS = 300 };
+  unsigned long seed = 20240229;
+  size_t tables = header.data_offset + header.data_length, length = header.file_size - tables;
+  unsigned char *good = malloc(length), *bad = malloc(length);
+  if (!copy("fuzz.img")) abort();
+  int fd = open("fuzz.img", O_RDWR), odd = 0, accepted = 0;
+  if (pread(fd, good, length, (off_t)tables) != (ssize_t)length) abort();
+  for (int round = 0; round < ROUNDS; round++) {
+    struct egd_image_header changed = header;
+    memcpy(bad, good, length);
+    for (int change = 0; change < 1 + round % 3; change++) {
+      seed = seed * 6364136223846793005ul + 1442695040888963407ul;
+      const struct egd_image_section *section = &header.sections[(seed >> 33) % EGD_SECTION_COUNT];
+      if (section->id == EGD_SECTION_BLOCKS || section->length < 8) continue;
+      uint64_t at = section->offset - tables + (seed >> 40) % (section->length / 4) * 4;
+      static const uint32_t values[] = {0, 1, 0xffffffff, 0x7fffffff, 0x80000000, 4096, 0x3f00};
+      uint32_t value = values[(seed >> 20) % (sizeof values / sizeof values[0])];
+      memcpy(bad + at, &value, 4);
+    }
+    for (uint32_t i = 0; i < EGD_SECTION_COUNT; i++)
+      changed.sections[i].checksum =
+          egd_checksum(bad + (changed.sections[i].offset - tables), changed.sections[i].length);
+    egd_image_header_seal(&changed);
+    if (pwrite(fd, &changed, sizeof changed, 0) != sizeof changed ||
+        pwrite(fd, bad, length, (off_t)tables) != (ssize_t)length)
+      abort();
+    int status = run((const char *const[]){RESTART, "--check", "fuzz.img", NULL}, "summary", "err");
+    if (status == 0)
+      accepted++;
+    else if (status != 74)
+      printf("# round %d: status %d\n", round, status), odd++;
+  }
+  close(fd);
+  free(good);
+  free(bad);
+  ok(odd == 0, "%d tables with wrong values: all accepted (%d) or refused", ROUNDS, accepted);
+}
+
 static void full_disk(const char *folder) {
   char image[4096];
   if (mkdir("small", 0700) != 0 || (geteuid() == 0 ? mount("none", "small", "tmpfs", 0, "size=256k") : -1) != 0) {
@@ -154,6 +195,7 @@ int main(void) {
   close(fd);
   damage_each_part();
   foreign_files();
+  fuzz();
   full_disk(folder);
   changed_programs();
   free(folder);
