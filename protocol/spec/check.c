@@ -80,6 +80,21 @@ static void take_log(struct check *check, const struct egd_log *log, bool at_sen
   if (find(log->infos, EGD_TRAIT_PAYLOAD)) *(at_sender ? &check->sender_payload : &check->receiver_payload) = log;
 }
 
+// Several may stand there, for different events. The one for output counts.
+static void take_commit(struct check *check, const struct egd_statement *s) {
+  note_repeated(check, s->events);
+  for (const struct egd_statement *other = check->spec->first; other != s; other = other->next) {
+    if (other->kind != EGD_STATEMENT_OUTPUT_COMMIT) continue;
+    for (const struct egd_value *event = s->events; event; event = event->next)
+      for (const struct egd_value *earlier = other->events; earlier; earlier = earlier->next)
+        if (earlier->module == event->module) {
+          take(check, &other, s, "output commit on this event");
+          return;
+        }
+  }
+  if (!check->commit || find(s->events, EGD_TRAIT_OUTPUT)) check->commit = s;
+}
+
 static void take_statement(struct check *check, const struct egd_statement *s) {
   switch (s->kind) {
   case EGD_STATEMENT_NONDETERMINISTIC:
@@ -100,8 +115,7 @@ static void take_statement(struct check *check, const struct egd_statement *s) {
     take_log(check, s->log, false);
     return;
   case EGD_STATEMENT_OUTPUT_COMMIT:
-    take(check, &check->commit, s, "output commit");
-    note_repeated(check, s->events);
+    take_commit(check, s);
     for (const struct egd_value *event = s->events; event; event = event->next)
       if (!has(event, EGD_TRAIT_OUTPUT | EGD_TRAIT_DEPENDENCY))
         refuse_value(check, event,

@@ -139,6 +139,11 @@ static const struct {
      RECEIVE "Log determinant, data asynchronously on NFS disk Co-ordinated output commit on write "
              "send: Piggyback logical clock Protocol to detect orphans : broadcast logical clock " IMAGES,
      EGD_FAMILY_OPTIMISTIC, false, ANY},
+    {"output commits of different events",
+     RECEIVE
+     "Log determinant, data asynchronously on NFS disk Independent output commit on send Co-ordinated output "
+     "commit on write send: Piggyback logical clock Protocol to detect orphans : broadcast logical clock " IMAGES,
+     EGD_FAMILY_OPTIMISTIC, false, ANY},
     {"co-ordinated checkpoints", "Coordinated checkpoint synchronously on NFS disk Implementation : incremental",
      EGD_FAMILY_COORDINATED, false, ANY},
     {"induced checkpoints",
