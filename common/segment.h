@@ -132,6 +132,7 @@ struct egd_rank_cb {
   _Atomic uint32_t image_started; // number of the newest image begun
   _Atomic uint32_t
       image_durable; // number of the newest durable image; 0 = none yet. Image number 1 is "image 0" of the papers
+  _Atomic uint32_t image_older;   // number of the durable image before that one, kept too; 0 = none
   _Atomic int32_t image_child; // pid of the writer, 0 = none
   _Atomic int32_t image_error; // errno of the last image that failed, 0 = the last one succeeded
   _Atomic uint64_t image_bytes, image_stall_ns, image_write_ns; // of the newest durable image

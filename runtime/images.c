@@ -18,7 +18,6 @@ static struct {
   uint64_t stall_begin_ns;
   uint64_t *consumed; // [nranks]
   char path[PATH_SIZE];
-  char old_path[PATH_SIZE]; // the image that this one makes superfluous
 } shot;
 
 static char *append(char *to, const char *text) {
@@ -44,31 +43,42 @@ static void image_path(char *to, uint32_t number) {
   append(to, ".img");
 }
 
-// In the writer: the image is durable (or failed). Order: what may be freed by others is published last.
-static void image_finished(void *arg, int status, uint64_t bytes, uint64_t write_ns) {
+// The image of `shot` is durable: it and the one before it are kept. Order: what others may free is published after what this rank may need.
+static void publish_durable(void) {
   struct egd_rank_cb *cb = egd_rank.cb;
-  if (status != 0) {
-    if (atomic_exchange(&cb->image_error, -status) != -status)
-      egd_say("image %u could not be written to %s (error %d); the job goes on with the images that it has",
-              shot.number, shot.path, -status);
-    atomic_store(&cb->attention, 1);
-    return;
-  }
   _Atomic uint64_t *bounds = egd_bounds(egd_rank.seg, egd_rank.self), *newest = egd_newest(egd_rank.seg, egd_rank.self);
   for (uint32_t peer = 0; peer < egd_rank.nranks; peer++) {
     uint64_t before = atomic_load(&newest[peer]);
     if (before > atomic_load(&bounds[peer])) atomic_store(&bounds[peer], before);
     if (shot.consumed[peer] > before) atomic_store(&newest[peer], shot.consumed[peer]);
   }
-  atomic_store(&cb->image_error, 0);
-  atomic_store(&cb->image_bytes, bytes);
-  atomic_store(&cb->image_write_ns, write_ns);
   uint64_t before = atomic_load(&cb->determinant_newest);
   if (before > atomic_load(&cb->determinant_tail)) atomic_store(&cb->determinant_tail, before);
   if (shot.determinants > before) atomic_store(&cb->determinant_newest, shot.determinants);
+  uint32_t superfluous = atomic_load(&cb->image_older);
+  atomic_store(&cb->image_older, atomic_load(&cb->image_durable));
   atomic_store(&cb->image_durable, shot.number);
-  if (shot.old_path[0]) egd_sys1(SYS_unlink, shot.old_path);
-  if (atomic_load(&egd_rank.seg->agent_sleeping)) egd_ring_doorbell();
+  if (superfluous) {
+    char path[PATH_SIZE];
+    image_path(path, superfluous);
+    egd_sys1(SYS_unlink, path);
+  }
+}
+
+// In the writer: the image is durable, or failed.
+static void image_finished(void *arg, int status, uint64_t bytes, uint64_t write_ns) {
+  struct egd_rank_cb *cb = egd_rank.cb;
+  if (status != 0) {
+    if (atomic_exchange(&cb->image_error, -status) != -status)
+      egd_say("image %u could not be written to %s (error %d); the job goes on with the images that it has",
+              shot.number, shot.path, -status);
+  } else {
+    atomic_store(&cb->image_error, 0);
+    atomic_store(&cb->image_bytes, bytes);
+    atomic_store(&cb->image_write_ns, write_ns);
+    publish_durable();
+    if (atomic_load(&egd_rank.seg->agent_sleeping)) egd_ring_doorbell();
+  }
   atomic_store(&cb->attention, 1);
 }
 
@@ -87,8 +97,6 @@ static void take_image(bool async) {
   if (!shot.consumed) shot.consumed = egd_calloc(egd_rank.nranks * sizeof(uint64_t));
   for (uint32_t peer = 0; peer < egd_rank.nranks; peer++) shot.consumed[peer] = egd_channel_consumed(peer);
   image_path(shot.path, shot.number);
-  shot.old_path[0] = 0;
-  if (shot.number > 2) image_path(shot.old_path, shot.number - 2);
 
   static struct { uint64_t begin, end; } excluded[2];
   excluded[0].begin = EGD_SEGMENT_BASE;
@@ -236,9 +244,18 @@ static void restored(void) {
     egd_log_snapshot_restore(shot.path);
     atomic_store(&cb->image_started, shot.number);
     atomic_store(&cb->image_durable, shot.number);
+    atomic_store(&cb->image_older, shot.number - 1);
     atomic_store(&cb->determinant_newest, shot.determinants);
     for (uint32_t peer = 0; peer < egd_rank.nranks; peer++)
       atomic_store(&egd_newest(seg, egd_rank.self)[peer], shot.consumed[peer]);
+  }
+  // A writer that was killed with its rank may have left a whole image that nobody knew of, or a part of one.
+  if (atomic_load(&cb->image_durable) < shot.number) publish_durable();
+  if (atomic_load(&cb->image_started) > shot.number) {
+    char partial[PATH_SIZE];
+    image_path(partial, atomic_load(&cb->image_started));
+    append(partial + strlen(partial), ".tmp");
+    egd_sys1(SYS_unlink, partial);
   }
   for (uint32_t peer = 0; peer < egd_rank.nranks; peer++)
     atomic_store(&egd_consumed(seg, egd_rank.self)[peer], shot.consumed[peer]);

@@ -316,13 +316,6 @@ static unsigned char *log_room(struct egd_send *out, size_t *ret_length) {
   return (unsigned char *)egd_at(egd_rank.seg, out->extent->data) + out->extent_done;
 }
 
-// Bytes of an active message that MPICH leaves uninitialised: padding in its headers.
-static bool is_padding(const struct egd_send *out, uint64_t at) {
-  if (out->header.kind != EGD_RECORD_AM || at >= (out->header.header_length ? out->header.header_length : 128))
-    return false;
-  return (at >= 4 && at < 8) || (at >= 28 && at < 32) || (at >= 76 && at < 80);
-}
-
 static void compare(struct egd_send *out, const unsigned char *new, size_t length) {
   while (length && out->record) {
     size_t n;
@@ -331,7 +324,7 @@ static void compare(struct egd_send *out, const unsigned char *new, size_t lengt
     if (memcmp(old, new, n) != 0) {
       uint64_t first = UINT64_MAX, last = 0;
       for (size_t i = 0; i < n; i++)
-        if (old[i] != new[i] && !is_padding(out, out->done + i)) {
+        if (old[i] != new[i]) {
           if (first == UINT64_MAX) first = out->done + i;
           last = out->done + i;
         }
