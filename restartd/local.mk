@@ -1,5 +1,11 @@
 noinst_LTLIBRARIES += libegd_restartd.la
 libegd_restartd_la_SOURCES = \
+  restartd/controller.c restartd/controller.h restartd/controller_private.h \
+  restartd/controller_inject.c \
+  restartd/controller_nodes.c \
+  restartd/controller_output.c \
+  restartd/controller_pmi.c \
+  restartd/controller_ranks.c \
   restartd/recovery_times.c restartd/recovery_times.h \
   restartd/schema.c restartd/schema.h \
   restartd/store.c restartd/store.h restartd/store_private.h \
