@@ -349,6 +349,8 @@ bool egd_log_collect(struct egd_log *log, uint32_t dest) {
   uint64_t published = atomic_load_explicit(&channel->published, memory_order_relaxed);
   if (bound > published) bound = published;
   for (;;) {
+    // Before the link is followed: a reader that wants record `bound` may still stand in front of it.
+    if (oldest->ssn >= bound) break;
     struct egd_record *record = egd_at(log->seg, oldest->offset);
     uint64_t commit = atomic_load_explicit(&record->commit, memory_order_relaxed);
     if (commit == EGD_LOG_LINK_COMMIT) {
@@ -364,7 +366,6 @@ bool egd_log_collect(struct egd_log *log, uint32_t dest) {
       give(log, old_block, pages * PAGE);
       continue;
     }
-    if (oldest->ssn >= bound) break;
     uint64_t size = egd_record_size(record);
     uint64_t extents = record->payload;
     if (extents) {
