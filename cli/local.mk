@@ -1,1 +1,17 @@
-# cli: sources and products of this room
+# cli: the program egida
+include cli/history.mk
+bin_PROGRAMS += egida
+egida_SOURCES = \
+  cli/check.c \
+  cli/commands.h \
+  cli/explain.c \
+  cli/main.c \
+  cli/run.c cli/run.h \
+  cli/run_job.c \
+  cli/run_program.c \
+  cli/specpath.c cli/specpath.h \
+  cli/specprint.c cli/specprint.h \
+  cli/specs.c \
+  $(egida_history_sources)
+egida_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(SQLITE_CFLAGS)
+egida_LDADD = libegd_restartd.la libegd_protocol.la libegd_common.la $(JANSSON_LIBS) $(SQLITE_LIBS) -lm -ldl

@@ -1,0 +1,81 @@
+// egida: one program, one subcommand per file.
+#include <stdio.h>
+#include <string.h>
+#include "cli/commands.h"
+#include "config.h"
+
+static const struct {
+  const char *name;
+  int (*run)(int argc, char **argv);
+  const char *about;
+} commands[] = {
+    {"run", egida_cmd_run, "run an MPI program so that it survives crashes and lost nodes"},
+    {"check", egida_cmd_check, "check a protocol specification"},
+    {"explain", egida_cmd_explain, "say what a specification guarantees, or what a value means"},
+    {"specs", egida_cmd_specs, "list the specifications that can be named"},
+    {"status", egida_cmd_status, "what runs now, and the last jobs"},
+    {"jobs", egida_cmd_jobs, "list jobs"},
+    {"ranks", egida_cmd_ranks, "list the ranks of a job"},
+    {"events", egida_cmd_events, "what happened in a job"},
+    {"checkpoints", egida_cmd_checkpoints, "list the images of a job"},
+    {"checkpoint", egida_cmd_checkpoint, "ask a running job for images now"},
+    {"clean", egida_cmd_clean, "remove the files of jobs that ended"},
+};
+#define COUNT (sizeof(commands) / sizeof(commands[0]))
+
+static void usage(FILE *to) {
+  fprintf(to, "usage: egida COMMAND [OPTIONS] …\n\n");
+  for (size_t i = 0; i < COUNT; i++) fprintf(to, "  %-12s %s\n", commands[i].name, commands[i].about);
+  fprintf(to, "\nBegin with: egida run -n 4 ./program\n"
+              "egida COMMAND --help tells more.\n");
+}
+
+static size_t min(size_t a, size_t b) {
+  return a < b ? a : b;
+}
+
+// Edit distance, for "did you mean".
+static size_t distance(const char *a, const char *b) {
+  size_t n = strlen(b), row[64];
+  if (n >= 63 || strlen(a) >= 63) return 99;
+  for (size_t j = 0; j <= n; j++) row[j] = j;
+  for (size_t i = 1; a[i - 1]; i++) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= n; j++) {
+      size_t cost = min(min(row[j] + 1, row[j - 1] + 1), diagonal + (a[i - 1] != b[j - 1]));
+      diagonal = row[j];
+      row[j] = cost;
+    }
+  }
+  return row[n];
+}
+
+int main(int argc, char **argv) {
+  if (argc < 2) {
+    usage(stderr);
+    return 1;
+  }
+  const char *name = argv[1];
+  if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
+    printf("egida %s\n", PACKAGE_VERSION);
+    return 0;
+  }
+  if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+    usage(stdout);
+    return 0;
+  }
+  size_t best = 0, best_distance = 99;
+  for (size_t i = 0; i < COUNT; i++) {
+    if (strcmp(name, commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);
+    size_t d = distance(name, commands[i].name);
+    if (d < best_distance) {
+      best = i;
+      best_distance = d;
+    }
+  }
+  fprintf(stderr, "egida: there is no command '%s'", name);
+  if (best_distance <= 2) fprintf(stderr, "; did you mean '%s'?", commands[best].name);
+  fprintf(stderr, "\negida: 'egida --help' lists the commands\n");
+  return 1;
+}

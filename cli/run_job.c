@@ -1,0 +1,245 @@
+// The folder of a job: DIR/jobs/ID with all that agents and watchdogs read (docs/formats/control.md).
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#include <jansson.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+#include "cli/run.h"
+#include "common/log.h"
+#include "common/securepath.h"
+#include "common/status.h"
+
+#define SECRET_SIZE 32
+#define AGENT_PATH_MAX 480 // the node segment holds paths of 511 bytes
+
+static bool complain(const char *what, const char *path, int status) {
+  if (errno == EROFS)
+    egd_log("%s %s: the file system is read-only; --dir names another folder", what, path);
+  else if (status == EGD_ERR_NO_SPACE || errno == ENOSPC || errno == EDQUOT)
+    egd_log("%s %s: no space is left; 'egida clean' removes old jobs, --dir names another folder", what, path);
+  else if (status == EGD_ERR_PERMISSION && errno == EPERM)
+    egd_log("%s %s: it must be a folder of your own, closed to others (chmod 700); --dir names another one", what,
+            path);
+  else
+    egd_log("%s %s: %s; --dir names another folder", what, path, strerror(errno));
+  return false;
+}
+
+static bool make_folder(const char *path) {
+  errno = 0;
+  int status = egd_secure_mkdir(path);
+  return status == EGD_OK || complain("cannot use the folder", path, status);
+}
+
+static bool write_file(const char *dir, const char *name, const void *data, size_t length) {
+  errno = 0;
+  int status = egd_secure_write(dir, name, data, length, true);
+  if (status == EGD_OK) return true;
+  char path[2 * PATH_MAX];
+  snprintf(path, sizeof(path), "%s/%s", dir, name);
+  return complain("cannot write", path, status);
+}
+
+bool run_folder_open(const char *dir, struct run_job *job) {
+  char path[PATH_MAX + 16];
+  if (!make_folder(dir)) return false;
+  if (!realpath(dir, job->dir)) {
+    egd_log("%s: %s", dir, strerror(errno));
+    return false;
+  }
+  if (strlen(job->dir) + sizeof("/jobs/") + 24 > AGENT_PATH_MAX) {
+    egd_log("the path %s is too long (at most %d bytes); --dir names another folder", job->dir, AGENT_PATH_MAX - 32);
+    return false;
+  }
+  snprintf(path, sizeof(path), "%s/lock", job->dir);
+  job->lock_fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+  if (job->lock_fd < 0) return complain("cannot write", path, EGD_ERR_IO);
+  if (flock(job->lock_fd, LOCK_EX | LOCK_NB) == 0) return true;
+  egd_log("another egida run uses the folder %s; wait for its end ('egida status'), or give this one its own by --dir",
+          job->dir);
+  return false;
+}
+
+static void make_id(struct run_job *job) {
+  unsigned char noise[2] = {0};
+  time_t now = time(NULL);
+  struct tm tm;
+  localtime_r(&now, &tm);
+  if (getrandom(noise, sizeof(noise), 0) < 0) noise[0] = (unsigned char)getpid();
+  size_t n = strftime(job->id, sizeof(job->id), "%Y%m%d-%H%M%S", &tm);
+  snprintf(job->id + n, sizeof(job->id) - n, "-%02x%02x", noise[0], noise[1]);
+}
+
+// ---- birth ----------------------------------------------------------------------------------------------------------
+
+extern char **environ;
+
+static bool write_strings(const char *dir, const char *name, char *const *list) {
+  size_t length = 0;
+  for (char *const *p = list; *p; p++) length += strlen(*p) + 1;
+  char *data = malloc(length + 1), *at = data;
+  if (!data) return false;
+  for (char *const *p = list; *p; p++) at = stpcpy(at, *p) + 1;
+  bool good = write_file(dir, name, data, length);
+  free(data);
+  return good;
+}
+
+static bool write_birth(const struct run_job *job, const struct run_options *options, const char *program) {
+  char dir[PATH_MAX + 16], cwd[PATH_MAX];
+  snprintf(dir, sizeof(dir), "%s/birth", job->job_dir);
+  if (!getcwd(cwd, sizeof(cwd))) {
+    egd_log("the working folder is not known: %s", strerror(errno));
+    return false;
+  }
+  json_t *limits = json_array();
+  for (int resource = 0; resource < RLIM_NLIMITS; resource++) {
+    struct rlimit limit;
+    if (getrlimit(resource, &limit) == 0)
+      json_array_append_new(limits,
+                            json_pack("[i,I,I]", resource, (json_int_t)limit.rlim_cur, (json_int_t)limit.rlim_max));
+  }
+  mode_t mask = umask(0);
+  umask(mask);
+  json_t *process = json_pack("{ss ss si so}", "program", program, "cwd", cwd, "umask", (int)mask, "limits", limits);
+  char *text = process ? json_dumps(process, JSON_COMPACT) : NULL;
+  json_decref(process);
+  if (!text) {
+    egd_log("the path of the program or of the working folder is not valid UTF-8: %s, %s", program, cwd);
+    return false;
+  }
+  if (options->allow_degraded) setenv("EGIDA_ALLOW_DEGRADED", "1", 1);
+  bool good = make_folder(dir) && write_strings(dir, "argv", options->argv) && write_strings(dir, "environ", environ) &&
+              write_file(dir, "process.json", text, strlen(text));
+  free(text);
+  return good;
+}
+
+// ---- job.json ---------------------------------------------------------------------------------------------------------
+
+static void hex(char *to, const void *data, size_t length) {
+  for (size_t i = 0; i < length; i++) sprintf(to + 2 * i, "%02x", ((const unsigned char *)data)[i]);
+}
+
+static bool write_job(const struct run_job *job, const struct run_options *options, const struct egd_plan *plan,
+                      const unsigned char *secret) {
+  char plan_text[2 * sizeof(*plan) + 1], hash[20];
+  unsigned char key[RUN_JOB_ID_SIZE + SECRET_SIZE] = {0};
+  memcpy(key, job->id, strlen(job->id));
+  memcpy(key + RUN_JOB_ID_SIZE, secret, SECRET_SIZE);
+  snprintf(hash, sizeof(hash), "%016llx", (unsigned long long)XXH3_64bits(key, sizeof(key)));
+  hex(plan_text, plan, sizeof(*plan));
+  json_t *root = json_pack("{ss ss si si si si sI ss sb sb sb ss}", "id", job->id, "hash", hash, "nranks",
+                           options->nranks, "nodes", options->nodes + options->spares, "spares", options->spares,
+                           "max_restarts", options->max_restarts, "log_limit", (json_int_t)options->log_limit, "plan",
+                           plan_text, "divergence_warn", options->divergence_warn, "label", options->label, "verbose",
+                           options->verbose, "spec", options->spec);
+  char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
+  json_decref(root);
+  bool good = text && write_file(job->job_dir, "job.json", text, strlen(text));
+  free(text);
+  return good;
+}
+
+static bool make_image_folders(const struct run_job *job, uint32_t nranks) {
+  char path[PATH_MAX + 64];
+  snprintf(path, sizeof(path), "%s/images", job->job_dir);
+  bool good = make_folder(path);
+  for (uint32_t r = 0; good && r < nranks; r++) {
+    snprintf(path, sizeof(path), "%s/images/rank-%u", job->job_dir, r);
+    good = make_folder(path);
+  }
+  return good;
+}
+
+bool run_job_create(struct run_job *job, const struct run_options *options, const struct egd_plan *plan,
+                    const char *program) {
+  char jobs[PATH_MAX + 16];
+  unsigned char secret[SECRET_SIZE];
+  if (getrandom(secret, sizeof(secret), 0) != (ssize_t)sizeof(secret)) {
+    egd_log("the system gives no random bytes: %s", strerror(errno));
+    return false;
+  }
+  snprintf(jobs, sizeof(jobs), "%s/jobs", job->dir);
+  if (!make_folder(jobs)) return false;
+  make_id(job);
+  int n = snprintf(job->job_dir, sizeof(job->job_dir), "%s/jobs/%s", job->dir, job->id);
+  return n > 0 && (size_t)n < sizeof(job->job_dir) && make_folder(job->job_dir) &&
+         make_image_folders(job, options->nranks) && write_file(job->job_dir, "secret", secret, sizeof(secret)) &&
+         write_birth(job, options, program) && write_job(job, options, plan, secret);
+}
+
+// ---- resume -------------------------------------------------------------------------------------------------------------
+
+static bool read_plan(const char *text, struct egd_plan *ret_plan) {
+  if (!text || strlen(text) != 2 * sizeof(*ret_plan)) return false;
+  for (size_t i = 0; i < sizeof(*ret_plan); i++) {
+    unsigned value;
+    if (sscanf(text + 2 * i, "%2x", &value) != 1) return false;
+    ((unsigned char *)ret_plan)[i] = (unsigned char)value;
+  }
+  return ret_plan->version == EGD_PLAN_VERSION;
+}
+
+// Every rank must have left an image of its last state, and that image must still be there.
+static bool is_suspended(const struct run_job *job, uint32_t nranks) {
+  for (uint32_t r = 0; r < nranks; r++) {
+    char path[PATH_MAX + 64], *text;
+    snprintf(path, sizeof(path), "%s/suspended/rank-%u.json", job->job_dir, r);
+    if (egd_secure_read(path, 65536, &text, NULL) != EGD_OK) {
+      egd_log("job %s cannot be resumed: rank %u left no image of its last state (%s is missing)", job->id, r, path);
+      return false;
+    }
+    json_t *root = json_loads(text, 0, NULL);
+    free(text);
+    json_int_t image = json_integer_value(json_object_get(root, "image"));
+    json_decref(root);
+    snprintf(path, sizeof(path), "%s/images/rank-%u/%lld.img", job->job_dir, r, (long long)image);
+    if (access(path, R_OK) != 0) {
+      egd_log("job %s cannot be resumed: %s: %s", job->id, path, strerror(errno));
+      return false;
+    }
+  }
+  return true;
+}
+
+bool run_job_resume(struct run_job *job, struct run_options *options, struct egd_plan *ret_plan) {
+  char path[PATH_MAX + 64], *text;
+  if (strchr(options->resume, '/') || strlen(options->resume) >= RUN_JOB_ID_SIZE) {
+    egd_log("--resume=%s: a job's id is needed; 'egida jobs' lists them", options->resume);
+    return false;
+  }
+  snprintf(job->id, sizeof(job->id), "%s", options->resume);
+  if (snprintf(job->job_dir, sizeof(job->job_dir), "%s/jobs/%s", job->dir, job->id) >= (int)sizeof(job->job_dir))
+    return false;
+  snprintf(path, sizeof(path), "%s/job.json", job->job_dir);
+  if (egd_secure_read(path, 1 << 20, &text, NULL) != EGD_OK) {
+    egd_log("--resume=%s: there is no such job in %s (%s: %s); 'egida jobs' lists them", options->resume, job->dir,
+            path, strerror(errno));
+    return false;
+  }
+  json_t *root = json_loads(text, 0, NULL);
+  free(text);
+  options->nranks = (uint32_t)json_integer_value(json_object_get(root, "nranks"));
+  options->spares = (uint32_t)json_integer_value(json_object_get(root, "spares"));
+  options->nodes = (uint32_t)json_integer_value(json_object_get(root, "nodes")) - options->spares;
+  options->max_restarts = (uint32_t)json_integer_value(json_object_get(root, "max_restarts"));
+  options->label |= json_is_true(json_object_get(root, "label"));
+  const char *spec = json_string_value(json_object_get(root, "spec"));
+  options->spec = spec ? strdup(spec) : "";
+  bool good = read_plan(json_string_value(json_object_get(root, "plan")), ret_plan) && options->nranks > 0 &&
+              options->nodes > 0;
+  json_decref(root);
+  if (!good) egd_log("%s is damaged or of another version of Egida; the job cannot be resumed", path);
+  return good && is_suspended(job, options->nranks);
+}
