@@ -163,32 +163,44 @@ static int copy_shared_area(struct egd_capture *capture, uint32_t index, const s
   return status == -EIO || status == -EBADMSG ? 0 : status; // behind the end of the object
 }
 
+// All included parts of one area of shared memory.
+static int copy_parts(struct egd_capture *capture, uint32_t index, const struct area *area) {
+  int status = 0;
+  uint64_t start = area->start, stop;
+  for (; status == 0 && next_included(capture, &start, &stop, area->end); start = stop)
+    status = copy_shared_area(capture, index, area, start, stop);
+  return status;
+}
+
 int egd_capture_shared_memory(struct egd_capture *capture) {
   capture->text.used = 0;
   int64_t length = egd_table_read_file(&capture->text, "/proc/self/maps");
   if (length < 0) return (int)length;
-  // Objects that a descriptor leads to were read completely by egd_capture_fds. Of the others all mappings are copied, object by
-  // object, so that the runs of each are contiguous in the table.
-  struct area area, other;
-  size_t known = capture->objects.used / sizeof(struct egd_image_object);
+  // Parsed only once: names are cut out of the text in place. The table of regions is not in use yet.
+  struct area area;
   for (char *text = capture->text.base; next_area(&text, &area);) {
     uint64_t start = area.start, stop;
     if (!is_shared_memory(&area) || !next_included(capture, &start, &stop, area.end)) continue;
-    size_t count = capture->objects.used / sizeof(struct egd_image_object);
-    int64_t index = egd_capture_object(capture, EGD_OBJECT_MEMORY, area.device, area.inode, "egida-shared", -1);
-    if (index < 0) return (int)index;
-    if ((size_t)index < known || (size_t)index < count) continue;
-    char *again = (char *)(uintptr_t)text;
-    int status = copy_shared_area(capture, (uint32_t)index, &area, start, stop);
-    while (status == 0 && next_area(&again, &other)) {
-      start = other.start;
-      if (is_shared_memory(&other) && other.device == area.device && other.inode == area.inode &&
-          next_included(capture, &start, &stop, other.end))
-        status = copy_shared_area(capture, (uint32_t)index, &other, start, stop);
-    }
-    if (status < 0) return status;
+    struct area *to = egd_table_add(&capture->regions, sizeof area);
+    if (to == NULL) return -ENOMEM;
+    *to = area;
   }
-  return 0;
+  // Objects that a descriptor leads to were read completely by egd_capture_fds. Of the others all mappings are copied,
+  // object by object, so that the runs of each are contiguous in the table.
+  const struct area *areas = (const void *)capture->regions.base;
+  size_t nareas = capture->regions.used / sizeof area;
+  int status = 0;
+  for (size_t i = 0; i < nareas && status == 0; i++) {
+    size_t count = capture->objects.used / sizeof(struct egd_image_object);
+    int64_t index = egd_capture_object(capture, EGD_OBJECT_MEMORY, areas[i].device, areas[i].inode, "egida-shared", -1);
+    if (index < 0) return (int)index;
+    if ((size_t)index < count) continue;
+    for (size_t k = i; k < nareas && status == 0; k++)
+      if (areas[k].device == areas[i].device && areas[k].inode == areas[i].inode)
+        status = copy_parts(capture, (uint32_t)index, &areas[k]);
+  }
+  capture->regions.used = 0;
+  return status;
 }
 
 // ---- files --------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -35,7 +36,8 @@ static struct {
   int file, file_dup, file_again, append, folder, null, pipe_read, pipe_write, half, socket, event, poll, timer, memory,
       unlinked;
   timer_t posix;
-  char *shared_a, *shared_b, *anonymous_shared, *file_private, *file_shared, *gone, *hidden, *guard, *huge, *growing;
+  char *shared_a, *shared_b, *anonymous_shared, *second_shared, *third_shared, *file_private, *file_shared, *gone,
+      *hidden, *guard, *huge, *growing;
 } have;
 
 static void prepare(void) {
@@ -73,6 +75,12 @@ static void prepare(void) {
   strcpy(have.shared_a, "through a");
   have.anonymous_shared = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   strcpy(have.anonymous_shared + 2 * PAGE, "shared anonymous");
+  have.second_shared = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  strcpy(have.second_shared, "second");
+  int segment = shmget(IPC_PRIVATE, 2 * PAGE, IPC_CREAT | 0600);
+  have.third_shared = shmat(segment, NULL, 0);
+  shmctl(segment, IPC_RMID, NULL);
+  strcpy(have.third_shared + PAGE, "third");
   char name[] = "unlinked-XXXXXX";
   have.unlinked = mkstemp(name);
   unlink(name);
@@ -176,6 +184,8 @@ static void check_memory(void) {
         "both mappings and the descriptor of a memfd are one");
   check(pread(have.memory, text, 6, 2 * PAGE) == 6 && memcmp(text, "beyond", 6) == 0, "a memfd behind its mapping");
   check(strcmp(have.anonymous_shared + 2 * PAGE, "shared anonymous") == 0, "anonymous shared memory");
+  check(strcmp(have.second_shared, "second") == 0, "a second piece of it");
+  check(strcmp(have.third_shared + PAGE, "third") == 0, "System V shared memory");
   check(lseek(have.unlinked, 0, SEEK_CUR) == 100003 && pread(have.unlinked, text, 7, 100000) == 7 &&
             memcmp(text, "no name", 7) == 0,
         "an unlinked file");
