@@ -8,7 +8,7 @@ egida_agent_SOURCES = \
   pmix_agent/control.h \
   $(egida_mover_sources)
 egida_agent_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(CRYPTO_CFLAGS) -pthread
-egida_agent_LDADD = libegd_engine.la libegd_common.la $(JANSSON_LIBS) $(CRYPTO_LIBS)
+egida_agent_LDADD = libegd_protocol.la libegd_common.la $(JANSSON_LIBS) $(CRYPTO_LIBS)
 egida_exec_SOURCES = \
   pmix_agent/control.h \
   pmix_agent/exec.c pmix_agent/exec.h \
