@@ -6,6 +6,8 @@ unsanitized_tests =
 
 include tests/unit/checkpoint.mk
 include tests/unit/core.mk
+include tests/unit/libc.mk
+include tests/unit/mover.mk
 include tests/unit/protocol.mk
 include tests/unit/restartd.mk
 include tests/unit/ucp.mk
