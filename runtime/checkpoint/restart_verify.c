@@ -1,6 +1,7 @@
 // Everything that can make a restart impossible is found here, while refusing is still harmless.
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/prctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include "runtime/checkpoint/checksum.h"
@@ -270,6 +271,12 @@ static void check_files(void) {
   egd_sys1(SYS_close, cwd);
 }
 
+static void check_kernel(void) {
+  unsigned size = 0;
+  if (egd_sys5(SYS_prctl, PR_SET_MM, PR_SET_MM_MAP_SIZE, &size, 0, 0) < 0 || size != sizeof(struct prctl_mm_map))
+    egd_refuse("this kernel cannot restore processes (it lacks CONFIG_CHECKPOINT_RESTORE)", NULL, 0);
+}
+
 void egd_loader_verify(void) {
   egd_loader.image =
       (int)egd_sys4(SYS_openat, AT_FDCWD, egd_loader.path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
@@ -282,6 +289,7 @@ void egd_loader_verify(void) {
   egd_sys4(SYS_fadvise64, egd_loader.image, 0, 0, 2 /* POSIX_FADV_SEQUENTIAL */);
   check_blocks();
   check_structure();
+  check_kernel();
   check_cpu();
   check_vdso();
   check_files();

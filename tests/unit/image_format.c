@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "runtime/checkpoint/internal.h"
 
@@ -122,6 +123,13 @@ static void finished(void *arg, int status, uint64_t bytes, uint64_t write_ns) {
   report[2] = write_ns;
 }
 
+static void finished_shared(void *arg, int status, uint64_t bytes, uint64_t write_ns) {
+  (void)bytes, (void)write_ns;
+  uint64_t *report = arg;
+  report[0]++;
+  report[1] = (uint64_t)(int64_t)status;
+}
+
 static void check_extras(void) {
   char path[4096];
   if (getcwd(path, sizeof path - 20) == NULL) return;
@@ -167,8 +175,30 @@ static void check_extras(void) {
   unlink(path);
 }
 
+static void check_asynchronous(void) {
+  char path[4096];
+  if (getcwd(path, sizeof path - 20) == NULL) return;
+  strcat(path, "/fork.img");
+  uint64_t *report = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  struct egd_image_request request = {.path = path, .async = true, .finished = finished_shared, .arg = report};
+  int child = 0, status = -1;
+  ok(egd_image_take(&request, &child) == EGD_IMAGE_TAKEN && child > 0, "an asynchronous image is begun");
+  ok(waitpid(-1, &status, WNOHANG) == -1, "its writer is not among the children that the program sees");
+  ok(waitpid(child, &status, __WCLONE) == child && status == 0 && report[1] == 0 && report[0] == 1, "and ends well");
+  char *left_out = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  madvise(left_out, 4096, MADV_DONTFORK);
+  ok(egd_image_take(&request, &child) == EGD_IMAGE_TAKEN && waitpid(child, &status, __WCLONE) == child && status != 0 &&
+         (int64_t)report[1] == -EOPNOTSUPP && report[0] == 2,
+     "memory that a fork leaves out is noticed");
+  request.async = false;
+  ok(egd_image_take(&request, NULL) == EGD_IMAGE_TAKEN, "a synchronous image has it");
+  munmap(left_out, 4096);
+  unlink(path);
+}
+
 int main(void) {
   check_header();
+  check_asynchronous();
   check_extras();
   printf("1..%d\n", count);
   return failures == 0 ? 0 : 1;

@@ -17,13 +17,16 @@ void image_point_(void);
 
 static int calls, generation;
 static const char *path, *points;
-static int asynchronous;
+static enum { SYNC, ASYNC, LATE, DIE } mode;
+static unsigned delay_us; // before it dies
+static int writer;        // at work while the process goes on
 
 __attribute__((constructor)) static void read_environment(void) {
   path = getenv("IMAGE_PATH");
   points = getenv("IMAGE_POINTS");
-  const char *value = getenv("IMAGE_ASYNC");
-  asynchronous = value != NULL && *value == '1';
+  const char *value = getenv("IMAGE_ASYNC"), *delay = getenv("IMAGE_DELAY_US");
+  if (delay != NULL) delay_us = (unsigned)atoi(delay);
+  if (value != NULL) mode = *value == '1' ? ASYNC : *value == 'l' ? LATE : *value == 'd' ? DIE : SYNC;
 }
 
 static void fail(const char *what, int status) {
@@ -31,6 +34,11 @@ static void fail(const char *what, int status) {
   int n = snprintf(line, sizeof line, "image_harness: %s: %d\n", what, status);
   if (write(2, line, (size_t)n) < 0) _exit(3);
   _exit(2);
+}
+
+static void await_writer(void) {
+  int status;
+  if (waitpid(writer, &status, __WCLONE) != writer || status != 0) fail("writer", status);
 }
 
 void image_now(void) {
@@ -42,7 +50,7 @@ void image_now(void) {
                                       .job_hash = 0xe61daull,
                                       .rank = 5,
                                       .number = (uint32_t)generation + 1,
-                                      .async = asynchronous,
+                                      .async = mode != SYNC,
                                       .extras = extras,
                                       .nextras = 1,
                                       .excluded_fds = fds,
@@ -50,10 +58,10 @@ void image_now(void) {
   int outcome = egd_image_take(&request, &child);
   if (outcome < 0) fail("egd_image_take", outcome);
   if (outcome == EGD_IMAGE_TAKEN) {
-    if (asynchronous) {
-      int status;
-      if (waitpid(child, &status, __WCLONE) != child || status != 0) fail("writer", status);
-    }
+    writer = child;
+    if (mode == LATE) return;
+    if (mode == ASYNC) await_writer();
+    if (mode == DIE) usleep(delay_us);
     syscall(SYS_kill, getpid(), SIGKILL);
   }
   generation++;
@@ -62,6 +70,10 @@ void image_now(void) {
 
 void image_point(void) {
   calls++;
+  if (writer != 0) {
+    await_writer();
+    syscall(SYS_kill, getpid(), SIGKILL);
+  }
   if (points == NULL || path == NULL) return;
   for (const char *at = points; *at != '\0';) {
     char *end;

@@ -14,7 +14,7 @@ static const struct guest guests[] = {
     {IMAGE_TEST_CC " -fopenmp", "openmp.c", "openmp", "1,5,10", 3},
 };
 
-static void disturb(const struct guest *guest, bool async) {
+static void disturb(const struct guest *guest, const char *mode, const char *points, int generations) {
   char out[64], image[4096], program[64], reference[64];
   snprintf(out, sizeof out, "%s.out", guest->name);
   snprintf(reference, sizeof reference, "%s.reference", guest->name);
@@ -23,30 +23,31 @@ static void disturb(const struct guest *guest, bool async) {
   snprintf(image, sizeof image, "%s/%s.img", folder, guest->name);
   free(folder);
   setenv("IMAGE_PATH", image, 1);
-  setenv("IMAGE_POINTS", guest->points, 1);
-  setenv("IMAGE_ASYNC", async ? "1" : "0", 1);
+  setenv("IMAGE_POINTS", points, 1);
+  setenv("IMAGE_ASYNC", mode, 1);
   int status = run((const char *const[]){program, NULL}, out, NULL), restarts = 0;
   while (status == 128 + SIGKILL && restarts < 10) {
     status = restart(image, NULL);
     restarts++;
   }
   unsetenv("IMAGE_POINTS");
-  ok(status == 0 && restarts == guest->generations, "%s %s: %d restarts (%d), status %d", guest->source,
-     async ? "async" : "sync", restarts, guest->generations, status);
-  ok(same_content(out, reference), "%s %s: same output as undisturbed", guest->source, async ? "async" : "sync");
+  ok(status == 0 && restarts == generations, "%s, mode %s: %d restarts (%d), status %d", guest->source, mode, restarts,
+     generations, status);
+  ok(same_content(out, reference), "%s, mode %s: same output as undisturbed", guest->source, mode);
 }
 
 static void try_guest(const struct guest *guest) {
   char program[64], reference[64];
   if (!build_guest(guest->compiler, guest->source, guest->name)) {
-    skip(5, guest->source, "no compiler for it");
+    skip(7, guest->source, "no compiler for it");
     return;
   }
   snprintf(program, sizeof program, "./%s", guest->name);
   snprintf(reference, sizeof reference, "%s.reference", guest->name);
   ok(run((const char *const[]){program, NULL}, reference, NULL) == 0, "%s undisturbed", guest->source);
-  disturb(guest, false);
-  disturb(guest, true);
+  disturb(guest, "0", guest->points, guest->generations);
+  disturb(guest, "1", guest->points, guest->generations);
+  disturb(guest, "late", "2,5", 2); // the original changes memory, files and descriptors while its copy writes
 }
 
 static void try_state(void) {
@@ -67,6 +68,29 @@ static void try_state(void) {
   }
   unsetenv("IMAGE_POINTS");
   free(folder);
+}
+
+// A process that dies while its copy writes leaves a complete image or none.
+static void try_dying(void) {
+  char image[4096], *folder = getcwd(NULL, 0);
+  snprintf(image, sizeof image, "%s/dying.img", folder);
+  free(folder);
+  setenv("IMAGE_PATH", image, 1);
+  setenv("IMAGE_POINTS", "3", 1);
+  setenv("IMAGE_ASYNC", "die", 1);
+  int wrong = 0, complete = 0;
+  for (int i = 0; i < 15; i++) {
+    char delay[16];
+    snprintf(delay, sizeof delay, "%d", i * 1000);
+    setenv("IMAGE_DELAY_US", delay, 1);
+    unlink(image);
+    if (run((const char *const[]){"./plain", NULL}, "dying.out", NULL) != 128 + SIGKILL) wrong++;
+    if (access(image, F_OK) != 0) continue;
+    complete++;
+    if (run((const char *const[]){RESTART, "--check", image, NULL}, "summary", NULL) != 0) wrong++;
+  }
+  unsetenv("IMAGE_POINTS");
+  ok(wrong == 0, "a process dies while its copy writes: image complete (%d of 15) or absent", complete);
 }
 
 static void try_anywhere(void) {
@@ -99,6 +123,7 @@ static void try_anywhere(void) {
 int main(void) {
   ok(build_harness(), "the image writer is built");
   for (size_t i = 0; i < sizeof guests / sizeof guests[0]; i++) try_guest(&guests[i]);
+  try_dying();
   try_state();
   try_anywhere();
   return finish();
