@@ -65,8 +65,9 @@ static inline void start(int *argc, char ***argv, int default_iterations) {
 }
 
 static inline void pace(void) {
+  struct timespec left = {.tv_sec = pace_us / 1000000, .tv_nsec = pace_us % 1000000 * 1000};
   if (pace_us > 0)
-    nanosleep(&(struct timespec){.tv_sec = pace_us / 1000000, .tv_nsec = pace_us % 1000000 * 1000}, NULL);
+    while (nanosleep(&left, &left) != 0) continue; // a signal handler of the program may interrupt it
 }
 
 // A computation whose result the compiler cannot foresee; one unit is about a microsecond.
