@@ -79,7 +79,9 @@ const char *egd_mover_address(const struct egd_mover *mover);
 /// Follow `view` (copied); an epoch that is not newer is ignored. Stores seg->home. When it returns, connections of
 /// nodes that are not alive or have another incarnation are closed and nothing of theirs is accepted any more: the
 /// caller acknowledges the fence. EGD_ERR_INVALID: the view does not fit the segment. EGD_ERR_FOREIGN: this node itself
-/// is fenced; the agent must end.
+/// is fenced; the agent must end. Needed on one node as well. Ranks of the first view count as started here (or running, for an agent
+/// that takes over); ranks that come with a later one wait for egd_mover_adopt_rank(). So a node that joins a running job gets a
+/// first view without ranks.
 int egd_mover_set_view(struct egd_mover *mover, const struct egd_mover_view *view);
 
 /// Rank `rank` now lives here and no longer on a lost node: the view says so already, its process is not started yet.
@@ -89,7 +91,8 @@ int egd_mover_set_view(struct egd_mover *mover, const struct egd_mover_view *vie
 int egd_mover_adopt_rank(struct egd_mover *mover, uint32_t rank);
 
 /// Start-up begins anew (seg->birth was bumped, local ranks are dead): forget all channels, replicas and cuts of the
-/// birth before. Call after egd_segment_reset_slice() of all slices, before ranks start. Connections stay.
+/// birth before. Call after egd_segment_reset_slice() of all slices, before ranks start. Connections are made
+/// anew between nodes of the same birth.
 void egd_mover_begin_anew(struct egd_mover *mover);
 
 /// Take a cut: read what is to leave FIRST (e.g. output_head), then call this; it may leave once egd_mover_stable() >=

@@ -15,7 +15,7 @@
 #include "common/segment.h"
 #include "common/status.h"
 
-#define MAGIC 0x315445444447455ull // "EGDDET1"
+#define MAGIC 0x31544544444745ull // "EGDDET1"
 #define FIRST 1u                   // flag: the file begins here
 #define ROTATE_AT (128ull << 20)   // a longer file is written anew from its tail on
 
