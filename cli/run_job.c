@@ -213,6 +213,22 @@ static bool is_suspended(const struct run_job *job, uint32_t nranks) {
   return true;
 }
 
+// For the messages and the history; ranks take their arguments from their images.
+static bool read_argv(const struct run_job *job, struct run_options *options) {
+  char path[PATH_MAX + 64], *data;
+  size_t length, count = 0;
+  snprintf(path, sizeof(path), "%s/birth/argv", job->job_dir);
+  if (egd_secure_read(path, 64u << 20, &data, &length) != EGD_OK) return false;
+  for (size_t i = 0; i < length; i++) count += data[i] == 0;
+  options->argv = calloc(count + 1, sizeof(*options->argv));
+  if (!options->argv || count == 0) return false;
+  for (size_t i = 0; i < count; i++) {
+    options->argv[i] = data;
+    data += strlen(data) + 1;
+  }
+  return true;
+}
+
 bool run_job_resume(struct run_job *job, struct run_options *options, struct egd_plan *ret_plan) {
   char path[PATH_MAX + 64], *text;
   if (strchr(options->resume, '/') || strlen(options->resume) >= RUN_JOB_ID_SIZE) {

@@ -302,6 +302,11 @@ static void end_of_rank(struct watchdog *w, int status) {
 // ---- quiesce: an image of the very last state, then the end -------------------------------------------------------------
 
 static void write_suspended(struct watchdog *w) {
+  // What a finished rank did after its image would have to be replayed, and its determinants end with this node.
+  if (w->pid == 0 && atomic_load(&w->cb->determinant_head) > atomic_load(&w->cb->determinant_newest)) {
+    egd_log("rank %u finished after its last image; the job cannot be resumed", w->rank);
+    return;
+  }
   char name[64], dir[PATH_MAX];
   json_t *state = json_pack("{si sI sI}", "rank", w->rank, "image", (json_int_t)atomic_load(&w->cb->image_durable),
                             "output", (json_int_t)atomic_load(&w->cb->output_head));

@@ -58,6 +58,17 @@ static void look_at_end(struct egd_controller *c) {
 
 // ---- progress -------------------------------------------------------------------------------------------------------------
 
+// The images of the last state are the only ones until the resumed ranks took over.
+static void end_resuming(struct egd_controller *c) {
+  for (uint32_t r = 0; r < c->nranks; r++)
+    if (!c->ranks[r].durable_seen) return;
+  c->resuming = false;
+  char path[PATH_MAX];
+  snprintf(path, sizeof(path), "%s/suspended", c->job_dir);
+  egd_remove_tree(path);
+  egd_store_job_started(c->store, c->options.job_id, 0);
+}
+
 static void begin_job(struct egd_controller *c) {
   for (uint32_t r = 0; r < c->nranks; r++) {
     const struct rank *rank = &c->ranks[r];
@@ -137,6 +148,7 @@ void egd_controller_advance(struct egd_controller *c) {
     egd_injections_start(c);
   }
   if (!c->started) begin_job(c);
+  if (c->resuming) end_resuming(c);
 }
 
 // ---- messages -------------------------------------------------------------------------------------------------------------
@@ -159,8 +171,8 @@ static void on_hello(struct egd_controller *c, struct client *client, json_t *me
     egd_link_send(node->link, json_pack("{ss}", "op", "end"));
     return;
   }
+  if (c->started) egd_link_send(node->link, json_pack("{ss}", "op", "begin"));
   if (c->epoch > 0) {
-    if (c->started) egd_link_send(node->link, json_pack("{ss}", "op", "begin"));
     c->anew_sent = false;
     egd_controller_send_view(c);
   }
@@ -321,7 +333,9 @@ static bool set_up(struct egd_controller *c) {
     c->ranks[r].number = r;
     c->ranks[r].home = (uint32_t)((uint64_t)r * c->options.nodes / c->nranks);
     c->ranks[r].phase = c->options.resume ? RANK_TO_RESTART : RANK_TO_START;
+    if (c->options.resume) c->ranks[r].notes = EGD_NOTE_MPI_INITIALIZED;
   }
+  c->started = c->resuming = c->options.resume;
   if (!open_signals(c) || !egd_output_open(c) || !egd_input_open(c)) return false;
   if (c->options.resume && !egd_pmi_load(c)) {
     egd_log("%s/pmi.json is missing or damaged; the job cannot be resumed", c->job_dir);

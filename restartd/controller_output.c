@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "common/log.h"
+#include "common/securepath.h"
 #include "common/status.h"
 #include "pmix_agent/control.h"
 #include "restartd/controller_private.h"
@@ -190,10 +191,13 @@ void egd_output_begin_anew(struct egd_controller *c) {
 
 // ---- standard input -----------------------------------------------------------------------------------------------------
 
+// The runtime reads the file as it grows; the mark tells it that no more comes.
 static void input_ends(struct egd_controller *c) {
-  fchmod(c->stdin_fd, 0400);
-  close(c->stdin_fd);
+  if (c->stdin_fd >= 0) close(c->stdin_fd);
   c->stdin_fd = -1;
+  if (egd_secure_write(c->job_dir, "stdin.eof", "", 0, false) != EGD_OK)
+    egd_log("cannot write %s/stdin.eof: %s; a program that reads to the end of its input would wait", c->job_dir,
+            strerror(errno));
 }
 
 // True: more may come.
@@ -226,7 +230,10 @@ bool egd_input_open(struct egd_controller *c) {
   struct stat st;
   c->stdin_fd = -1;
   snprintf(path, sizeof(path), "%s/stdin", c->job_dir);
-  if (c->options.resume && access(path, F_OK) == 0) return true;
+  if (c->options.resume && access(path, F_OK) == 0) { // the launcher that had the rest of it is gone
+    input_ends(c);
+    return true;
+  }
   c->stdin_fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (c->stdin_fd < 0) {
     egd_log("cannot make %s: %s", path, strerror(errno));

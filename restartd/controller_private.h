@@ -95,6 +95,7 @@ struct egd_controller {
   uint64_t epoch;
   uint32_t birth;
   bool started, anew, anew_sent, launched;
+  bool resuming; // not all ranks are restored yet
   uint64_t launched_ns;
   uint64_t safe_epoch;
   // end
@@ -149,7 +150,7 @@ void egd_output_take(struct egd_controller *c, struct node *node, const unsigned
 void egd_output_flush(struct egd_controller *c);
 void egd_output_begin_anew(struct egd_controller *c);
 void egd_output_close(struct egd_controller *c);
-/// Copy standard input to job_dir/stdin, now or as it comes; the file loses its write permission at the end of input.
+/// Copy standard input to job_dir/stdin, now or as it comes; job_dir/stdin.eof marks its end.
 bool egd_input_open(struct egd_controller *c);
 
 // controller_pmi.c

@@ -217,7 +217,7 @@ static void on_news(struct egd_controller *c, struct rank *rank, json_t *message
                          (uint64_t)json_integer_value(json_object_get(message, "image_write_ns")), true, 0);
     answer_clients(c);
   }
-  if (!c->started && !c->anew) egd_controller_advance(c);
+  if ((!c->started && !c->anew) || c->resuming) egd_controller_advance(c);
 }
 
 static void on_watchdog(struct egd_controller *c, struct node *node, struct rank *rank, json_t *message) {
