@@ -54,11 +54,11 @@ static void try_state(void) {
   char image[4096], *folder = getcwd(NULL, 0);
   snprintf(image, sizeof image, "%s/state.img", folder);
   setenv("IMAGE_PATH", image, 1);
-  ok(build_guest(IMAGE_TEST_CC, "state.c", "state") && mkdir("work", 0700) == 0, "state.c is built");
+  ok(build_guest(IMAGE_TEST_CC, "state.c", "state") && mkdir("inside", 0700) == 0, "state.c is built");
   for (int async = 0; async < 2; async++) {
     setenv("IMAGE_ASYNC", async ? "1" : "0", 1);
     setenv("IMAGE_POINTS", "1,2,4", 1);
-    if (chdir("work") != 0) return;
+    if (chdir("inside") != 0) return;
     int status = run((const char *const[]){"../state", NULL}, "../state.out", NULL), restarts = 0;
     for (; status == 128 + SIGKILL && restarts < 10; restarts++) status = restart(image, NULL);
     if (chdir("..") != 0) return;

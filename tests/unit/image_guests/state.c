@@ -232,7 +232,7 @@ static void check_process(void) {
   umask(mask);
   check(mask == 027, "umask");
   char text[4096];
-  check(getcwd(text, sizeof text) != NULL && strstr(text, "/work") != NULL, "working folder");
+  check(getcwd(text, sizeof text) != NULL && strstr(text, "/inside") != NULL, "working folder");
   prctl(PR_GET_NAME, text);
   check(strcmp(text, "state-guest") == 0, "name");
   FILE *file = fopen("/proc/self/cmdline", "r");
