@@ -28,11 +28,25 @@ static unsigned char selector = DISPATCH_BLOCK;
 static unsigned char alternative_stack[ALTERNATIVE_STACK] __attribute__((aligned(4096)));
 
 bool egd_take(enum egd_event_kind kind, uint32_t aux, int64_t *ret_value, void *data, size_t size, size_t *ret_length) {
-  if (egd_rank.replaying) egd_signals_scheduled();
-  return egd_event_replay(kind, aux, ret_value, data, size, ret_length);
+  enum egd_signals_ran ran = egd_rank.replaying ? egd_signals_scheduled() : EGD_SIGNALS_NONE;
+  bool taken = egd_event_replay(kind, aux, ret_value, data, size, ret_length);
+  // A call that a signal of the log had interrupted when the log ended goes on where it was.
+  if (!taken && ran != EGD_SIGNALS_NONE) egd_libc.interrupted = ran;
+  return taken;
+}
+
+enum egd_signals_ran egd_interrupted_before(void) {
+  enum egd_signals_ran ran = egd_libc.interrupted;
+  egd_libc.interrupted = EGD_SIGNALS_NONE;
+  return ran;
 }
 
 enum egd_signals_ran egd_blocked(struct egd_call *c, long *ret_result) {
+  enum egd_signals_ran ran = egd_interrupted_before();
+  if (ran != EGD_SIGNALS_NONE) {
+    *ret_result = -EINTR;
+    return ran;
+  }
   *ret_result = egd_raw(c);
   if (*ret_result != -EINTR) return EGD_SIGNALS_FINAL;
   return egd_signals_interrupted();
@@ -61,6 +75,7 @@ static void trapped(int signal, siginfo_t *info, void *context) {
   const struct egd_row *row = egd_row_find(call.nr);
   egd_libc_event_point();
   egd_rank.in_runtime++;
+  egd_libc.interrupted = EGD_SIGNALS_NONE;
   long result = row ? row->policy(&call, row) : egd_raw(&call);
   egd_rank.in_runtime--;
   g[REG_RAX] = result;

@@ -53,6 +53,11 @@ struct egd_row {
 };
 
 // ---- dispatch.c ----
+enum egd_signals_ran {
+  EGD_SIGNALS_NONE = 0,    // the interruption was none of the application's business
+  EGD_SIGNALS_RESTART = 1, // all handlers that ran have SA_RESTART
+  EGD_SIGNALS_FINAL = 2,
+};
 struct egd_libc {
   bool armed;                // Syscall User Dispatch is on
   bool allow_degraded;       // EGIDA_ALLOW_DEGRADED=1
@@ -62,7 +67,8 @@ struct egd_libc {
   int birth_pid, birth_ppid; // what the application knows
   int real_pid;              // of this incarnation
   struct utsname names;
-  unsigned in_vdso; // a vDSO function may fall back to a system call, which is then ours
+  enum egd_signals_ran interrupted; // the call under way, by signals that the log had last
+  unsigned in_vdso;                 // a vDSO function may fall back to a system call, which is then ours
 };
 extern struct egd_libc egd_libc;
 // One page that forked children find empty: tells the rank from its children without a system call.
@@ -77,11 +83,8 @@ static inline long egd_raw(const struct egd_call *c) {
 }
 /// egd_event_replay, but signals that the log has before this event are delivered first.
 bool egd_take(enum egd_event_kind kind, uint32_t aux, int64_t *ret_value, void *data, size_t size, size_t *ret_length);
-enum egd_signals_ran {
-  EGD_SIGNALS_NONE = 0,    // the interruption was none of the application's business
-  EGD_SIGNALS_RESTART = 1, // all handlers that ran have SA_RESTART
-  EGD_SIGNALS_FINAL = 2,
-};
+/// Did a signal at the end of the log interrupt the call that replay has come to? Asked once.
+enum egd_signals_ran egd_interrupted_before(void);
 /// Run the call once; what interrupted it is delivered. EGD_SIGNALS_FINAL: *ret_result is what the application gets.
 enum egd_signals_ran egd_blocked(struct egd_call *call, long *ret_result);
 /// Run the call; a signal that interrupts it is delivered, and the call restarted where the handler asks for that.
@@ -115,7 +118,7 @@ egd_policy egd_policy_clone, egd_policy_getpid, egd_policy_getppid, egd_policy_g
 
 // ---- signals.c ----
 void egd_signals_init(void);
-void egd_signals_scheduled(void);
+enum egd_signals_ran egd_signals_scheduled(void);
 /// Deliver what arrived while a call was blocked.
 enum egd_signals_ran egd_signals_interrupted(void);
 egd_policy egd_policy_sigaction, egd_policy_sigprocmask, egd_policy_sigaltstack, egd_policy_sigreturn,

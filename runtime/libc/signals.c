@@ -165,11 +165,20 @@ void egd_libc_event_point(void) {
   }
 }
 
+static void add_outcome(enum egd_signals_ran *ran, bool restarts) {
+  if (!restarts)
+    *ran = EGD_SIGNALS_FINAL;
+  else if (*ran == EGD_SIGNALS_NONE)
+    *ran = EGD_SIGNALS_RESTART;
+}
+
 // An event is about to be taken: signals that the log has before it came while the call was blocked.
-void egd_signals_scheduled(void) {
+enum egd_signals_ran egd_signals_scheduled(void) {
+  enum egd_signals_ran ran = EGD_SIGNALS_NONE;
   for (;;) {
     if (egd_rank.replaying && !scheduled.signal && wrapped) schedule();
-    if (!scheduled.signal) return;
+    if (!scheduled.signal) return ran;
+    add_outcome(&ran, actions[scheduled.signal].flags & SA_RESTART);
     deliver_scheduled();
   }
 }
@@ -185,10 +194,7 @@ enum egd_signals_ran egd_signals_interrupted(void) {
       points--;
       return ran;
     }
-    if (!restarts)
-      ran = EGD_SIGNALS_FINAL;
-    else if (ran == EGD_SIGNALS_NONE)
-      ran = EGD_SIGNALS_RESTART;
+    add_outcome(&ran, restarts);
   }
 }
 
@@ -275,7 +281,8 @@ long egd_policy_sigsuspend(struct egd_call *c, const struct egd_row *row) {
   if (egd_rank.logging && egd_take(EGD_EVENT_SYSCALL, (uint32_t)c->nr, &value, NULL, 0, NULL)) return value;
   egd_sys4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, 8);
   mask = c->nr == SYS_pause ? old : *(const uint64_t *)c->a[0] & ~PROTECTED;
-  while (!(atomic_load(&pending) & ~mask)) {
+  bool over = egd_interrupted_before() != EGD_SIGNALS_NONE;
+  while (!over && !(atomic_load(&pending) & ~mask)) {
     egd_sys2(SYS_rt_sigsuspend, &mask, 8);
     if (!wrapped) break; // a straight handler ran
   }

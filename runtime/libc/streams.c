@@ -332,6 +332,10 @@ static long read_input(struct egd_call *c, const struct transfer *t) {
       if (value > 0) input_offset += value;
       return value;
     }
+    if (egd_interrupted_before() == EGD_SIGNALS_FINAL) {
+      egd_event_log(EGD_EVENT_INPUT, 0, -EINTR, NULL, 0);
+      return -EINTR;
+    }
     long r = at_once(SYS_pread64, c->a[0], t, 0, length, input_offset);
     if (r != 0 || ended) {
       if (r > 0) input_offset += r;

@@ -272,6 +272,7 @@ static void signals(void) {
   while (alarms < 3) {
     spins++;
     clock_gettime(CLOCK_MONOTONIC, &t);
+    usleep(1000);
   }
   printf("%lu turns\n", spins);
   timer = (struct itimerval){{0, 0}, {0, 0}};
