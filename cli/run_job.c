@@ -254,7 +254,7 @@ bool run_job_resume(struct run_job *job, struct run_options *options, struct egd
   const char *spec = json_string_value(json_object_get(root, "spec"));
   options->spec = spec ? strdup(spec) : "";
   bool good = read_plan(json_string_value(json_object_get(root, "plan")), ret_plan) && options->nranks > 0 &&
-              options->nodes > 0;
+              options->nodes > 0 && read_argv(job, options);
   json_decref(root);
   if (!good) egd_log("%s is damaged or of another version of Egida; the job cannot be resumed", path);
   return good && is_suspended(job, options->nranks);
