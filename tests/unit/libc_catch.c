@@ -85,7 +85,7 @@ static bool done(void) {
   return shell("tr -d '\\0' < output > out; grep -qx done out") == 0;
 }
 static void explain(void) {
-  shell("(cat messages; tail -c 2M output | tr -d '\0') | tail -n 5 | sed 's/^/# /'");
+  shell("(cat messages; tail -c 2M output | tr -d '\\0') | tail -n 5 | sed 's/^/# /'");
 }
 
 static void twice(const char *program, const char *part, const char *name) {
