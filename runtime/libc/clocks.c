@@ -70,9 +70,10 @@ static int raw_clock(int clock, int64_t *ret_ns) {
   // The other clocks (CPU time) have no fast path in the vDSO.
   bool fast = clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC || (clock >= 4 && clock <= 7) || clock == CLOCK_TAI;
   if (vdso_clock && fast) {
-    egd_libc.in_vdso++;
+    unsigned trapped = egd_traced(); // other threads are not, and would race for the count
+    egd_libc.in_vdso += trapped;
     r = vdso_clock(clock, &now);
-    egd_libc.in_vdso--;
+    egd_libc.in_vdso -= trapped;
   } else {
     r = egd_sys2(SYS_clock_gettime, clock, &now);
   }
