@@ -197,6 +197,7 @@ void egd_reactor_set_hooks(struct egd_reactor *reactor, egd_reactor_before_fn be
 static void run_deferred(struct egd_reactor *reactor) {
   // Work that is deferred by deferred work waits for the next round, so that descriptors are not starved.
   size_t count = reactor->ndeferred;
+  if (count == 0) return;
   for (size_t i = 0; i < count; i++) {
     struct deferred work = reactor->deferred[i];
     work.fn(work.arg);
@@ -216,7 +217,7 @@ static void run_timers(struct egd_reactor *reactor) {
 }
 
 static int wait_ms(struct egd_reactor *reactor, uint64_t timeout_ns) {
-  if (reactor->ndeferred > 0 || reactor->stopped) return 0;
+  if (reactor->ndeferred > 0) return 0;
   if (reactor->ntimers > 0) {
     uint64_t now_ns = egd_monotonic_ns(), due_ns = reactor->timers[0].due_ns;
     uint64_t left_ns = due_ns > now_ns ? due_ns - now_ns : 0;

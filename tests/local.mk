@@ -5,6 +5,7 @@ unit_test_helpers =
 unsanitized_tests =
 
 include tests/unit/checkpoint.mk
+include tests/unit/common.mk
 include tests/unit/core.mk
 include tests/unit/libc.mk
 include tests/unit/mover.mk
