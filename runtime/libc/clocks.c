@@ -276,7 +276,10 @@ long egd_policy_sleep(struct egd_call *c, const struct egd_row *row) {
   int64_t ns = wanted->tv_sec > 1ll << 32 ? INT64_MAX / 2 : wanted->tv_sec * NS_PER_S + wanted->tv_nsec;
   if (absolute) ns -= egd_libc_raw_clock_ns(clock) + clocks[clock].offset;
   long r = 0;
-  if (egd_interrupted_before() != EGD_SIGNALS_NONE) r = -EINTR;
+  if (egd_interrupted_before() != EGD_SIGNALS_NONE) {
+    r = -EINTR;
+    ns--; // it had begun
+  }
   while (ns > 0 && r == 0) {
     int64_t piece = ns < PIECE_NS ? ns : PIECE_NS;
     struct timespec part = {0, piece};

@@ -186,7 +186,7 @@ int main(void) {
     }
     shell("%s -O1 -o other " UNIT "%s", others[i].compiler, others[i].source);
     snprintf(program, sizeof program, "%s/other", folder);
-    twice(program, "", others[i].name);
+    twice(program, "child", others[i].name);
     killed(program, "", others[i].name, 13, false);
   }
   snprintf(program, sizeof program, "%s/app", folder);
