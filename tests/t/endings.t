@@ -29,7 +29,7 @@ check("SIGSEGV at the same place again", ["segv", "1"], "pessimistic", 75, ["ran
 check("abort() at the same place again", ["assert", "3"], "pessimistic", 75, ["rank 3", "determin"])
 check("SIGSEGV without protection", ["segv", "1"], "none", 139, ["rank 1"])
 check("a kill without protection", ["quiet", "0", "100000"], "none", 137, ["rank 2"], ["--inject", "kill:2@send#20"])
-check("a kill in MPI_Finalize", ["late"], "pessimistic", 0, ["recovered"], ["--inject", "kill:1@finalize"], out=late)
+check("a kill in MPI_Finalize", ["late"], "pessimistic", 0, ["killed"], ["--inject", "kill:1@finalize"], out=late)
 check("too many restarts", ["quiet", "0", "200000"], "pessimistic", 75, ["max-restarts"],
       ["--max-restarts", "1", "--inject", "kill:1@send#10", "--inject", "kill:1@send#20", "--inject", "kill:1@send#30"])
 tap.end()
