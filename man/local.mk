@@ -1,3 +1,4 @@
 # man: sources and products of this room
 include man/history.mk
+include man/run.mk
 include man/spec.mk
