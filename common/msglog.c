@@ -340,7 +340,7 @@ void egd_log_publish(struct egd_log *log, uint32_t dest, struct egd_record *reco
 
 bool egd_log_collect(struct egd_log *log, uint32_t dest) {
   struct egd_log_cursor *oldest = &log->oldest[dest];
-  if (!oldest->offset) return false;
+  if (!oldest->offset || log->hold) return false;
   _Atomic uint64_t *needed = log->keep ? egd_bounds(log->seg, dest) : egd_consumed(log->seg, dest);
   uint64_t bound = atomic_load_explicit(&needed[log->rank], memory_order_acquire);
   if (bound <= oldest->ssn) return false;

@@ -125,6 +125,7 @@ static void take_image(bool async) {
     egd_log_snapshot_make(&snapshot);
     request.extras = snapshot.extras;
     request.nextras = snapshot.nextras;
+    egd_rt.log.hold = true; // other ranks' images move the bounds of this log while it is written
   }
   atomic_store(&cb->image_started, shot.number);
   int child = 0;
@@ -134,6 +135,7 @@ static void take_image(bool async) {
     return;
   }
   egd_log_snapshot_drop(&snapshot);
+  if (outcome < 0 || !async) egd_rt.log.hold = false;
   if (outcome < 0) {
     image_finished(NULL, outcome, 0, 0);
     return;
@@ -150,6 +152,7 @@ static bool writer_at_work(bool wait) {
   long reaped = egd_sys4(SYS_wait4, child, 0, (wait ? 0 : WNOHANG) | __WCLONE, 0);
   if (reaped == 0 || reaped == -EINTR) return true;
   atomic_store(&cb->image_child, 0);
+  egd_rt.log.hold = false;
   return false;
 }
 

@@ -14,8 +14,8 @@ struct egd_log_snapshot {
   void *output; // copy of the counters of the output ring
 };
 
-/// List the pieces. Published records never change and are not reused before this image is durable or its writer is
-/// gone (the receivers' bounds only move with images), so they are written from the shared mapping itself.
+/// List the pieces. Published records never change; that their memory is not used again while the writer reads them from the shared
+/// mapping is up to the caller (egd_log.hold).
 void egd_log_snapshot_make(struct egd_log_snapshot *ret_snapshot);
 void egd_log_snapshot_drop(struct egd_log_snapshot *snapshot);
 /// Put the pieces of the image at `path` into the segment.
