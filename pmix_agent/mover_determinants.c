@@ -39,6 +39,9 @@ static struct egd_gate_position position_of(const struct egd_mover *mover, uint3
   struct egd_gate_position position;
   position.polls = atomic_load_explicit(&cb->polls, memory_order_acquire); // first: see protocol/gate.h
   position.determinants = atomic_load_explicit(&cb->determinant_head, memory_order_acquire);
+  // A rank that replays says less for a while than its predecessor did, which holds all the same.
+  uint64_t stable = atomic_load_explicit(&cb->polls_stable, memory_order_relaxed);
+  if (position.polls < stable) position.polls = stable;
   return position;
 }
 
