@@ -284,7 +284,10 @@ long egd_policy_sleep(struct egd_call *c, const struct egd_row *row) {
     int64_t piece = ns < PIECE_NS ? ns : PIECE_NS;
     struct timespec part = {0, piece};
     int64_t before = egd_libc_raw_clock_ns(CLOCK_MONOTONIC);
-    r = egd_sys2(SYS_nanosleep, &part, NULL);
+    if (egd_signals_heeded())
+      r = egd_blocking_syscall6(SYS_nanosleep, (long)&part, 0, 0, 0, 0, 0);
+    else
+      r = egd_sys2(SYS_nanosleep, &part, NULL);
     ns -= egd_libc_raw_clock_ns(CLOCK_MONOTONIC) - before;
     if (r == -EINTR && egd_signals_interrupted() != EGD_SIGNALS_NONE) break;
     r = 0;

@@ -47,7 +47,10 @@ enum egd_signals_ran egd_blocked(struct egd_call *c, long *ret_result) {
     *ret_result = -EINTR;
     return ran;
   }
-  *ret_result = egd_raw(c);
+  if (egd_signals_heeded())
+    *ret_result = egd_blocking_syscall6(c->nr, c->a[0], c->a[1], c->a[2], c->a[3], c->a[4], c->a[5]);
+  else
+    *ret_result = egd_raw(c);
   if (*ret_result != -EINTR) return EGD_SIGNALS_FINAL;
   return egd_signals_interrupted();
 }

@@ -119,6 +119,11 @@ egd_policy egd_policy_clone, egd_policy_getpid, egd_policy_getppid, egd_policy_g
 // ---- signals.c ----
 void egd_signals_init(void);
 enum egd_signals_ran egd_signals_scheduled(void);
+/// May a call that waits look at the marks? False: those there are blocked by the application.
+bool egd_signals_heeded(void);
+/// Does the application have a handler for the signal that runs at event points only?
+bool egd_signals_wrapped(long signal);
+long egd_blocking_syscall6(long nr, long a, long b, long c, long d, long e, long f);
 /// Deliver what arrived while a call was blocked.
 enum egd_signals_ran egd_signals_interrupted(void);
 egd_policy egd_policy_sigaction, egd_policy_sigprocmask, egd_policy_sigaltstack, egd_policy_sigreturn,

@@ -108,7 +108,11 @@ long egd_policy_kill(struct egd_call *c, const struct egd_row *row) {
   // The handlers of these run at once, outside of the log.
   if (!egd_rank.logging || (self && synchronous(signal))) return egd_raw(c);
   int64_t value;
-  if (egd_take(EGD_EVENT_SYSCALL, (uint32_t)c->nr, &value, NULL, 0, NULL)) return value;
+  if (egd_take(EGD_EVENT_SYSCALL, (uint32_t)c->nr, &value, NULL, 0, NULL)) {
+    // The signal is raised again; if the log has its delivery, that takes it away.
+    if (self && value == 0 && egd_signals_wrapped(signal)) egd_raw(c);
+    return value;
+  }
   if (signal != 0) egd_visible_act();
   long r = egd_raw(c);
   egd_event_log(EGD_EVENT_SYSCALL, (uint32_t)c->nr, r, NULL, 0);

@@ -26,7 +26,8 @@ void egd_sigreturn(void);
 
 static struct kernel_action actions[SIGNALS + 1]; // as the application installed them
 static uint64_t wrapped;                          // signals whose handlers we stand in for
-static _Atomic uint64_t pending;
+extern _Atomic uint64_t egd_signals_marked;       // came, not yet delivered (runtime/syscall.S)
+extern char egd_blocking_entered[], egd_blocking_marked[];
 static siginfo_t arrived_info[SIGNALS + 1];
 static uint64_t points;
 static struct {
@@ -87,19 +88,32 @@ static void arrived(int signal, siginfo_t *info, void *context) {
     return;
   }
   arrived_info[signal] = *info;
-  atomic_fetch_or(&pending, BIT(signal));
+  atomic_fetch_or(&egd_signals_marked, BIT(signal));
+  greg_t *next = &((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
+  if (*next >= (greg_t)(uintptr_t)egd_blocking_syscall6 && *next < (greg_t)(uintptr_t)egd_blocking_entered)
+    *next = (greg_t)(uintptr_t)egd_blocking_marked;
+}
+
+bool egd_signals_wrapped(long signal) {
+  return signal >= 1 && signal <= SIGNALS && (wrapped & BIT(signal));
+}
+
+bool egd_signals_heeded(void) {
+  uint64_t marks = atomic_load(&egd_signals_marked), mask = 0;
+  if (marks) egd_sys4(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &mask, 8);
+  return marks == 0 || (marks & ~mask);
 }
 
 // The lowest pending signal that the application does not block now; its mark is removed.
 static int next_arrived(void) {
-  uint64_t marks = atomic_load(&pending);
+  uint64_t marks = atomic_load(&egd_signals_marked);
   if (!marks) return 0;
   uint64_t mask = 0;
   egd_sys4(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &mask, 8);
   marks &= ~mask;
   if (!marks) return 0;
   int signal = __builtin_ctzll(marks) + 1;
-  atomic_fetch_and(&pending, ~BIT(signal));
+  atomic_fetch_and(&egd_signals_marked, ~BIT(signal));
   return signal;
 }
 
@@ -126,7 +140,7 @@ static void disarm(int signal) {
   if (timer.it_interval.tv_sec || timer.it_interval.tv_usec) return;
   memset(&timer, 0, sizeof timer);
   egd_sys3(SYS_setitimer, which, &timer, NULL);
-  atomic_fetch_and(&pending, ~BIT(signal));
+  atomic_fetch_and(&egd_signals_marked, ~BIT(signal));
 }
 
 static void deliver_scheduled(void) {
@@ -134,6 +148,7 @@ static void deliver_scheduled(void) {
   siginfo_t info = scheduled.info;
   scheduled.signal = 0;
   points = scheduled.at;
+  atomic_fetch_and(&egd_signals_marked, ~BIT(signal)); // raised again by the replay
   disarm(signal);
   call_handler(signal, &info);
 }
@@ -186,7 +201,7 @@ enum egd_signals_ran egd_signals_scheduled(void) {
 enum egd_signals_ran egd_signals_interrupted(void) {
   enum egd_signals_ran ran = EGD_SIGNALS_NONE;
   for (;;) {
-    uint64_t marks = atomic_load(&pending);
+    uint64_t marks = atomic_load(&egd_signals_marked);
     int signal = marks ? __builtin_ctzll(marks) + 1 : 0;
     bool restarts = signal && (actions[signal].flags & SA_RESTART);
     points++;
@@ -232,7 +247,7 @@ long egd_policy_sigaction(struct egd_call *c, const struct egd_row *row) {
         return r;
       }
       wrapped = wrap ? wrapped | BIT(signal) : wrapped & ~BIT(signal);
-      if (!handler) atomic_fetch_and(&pending, ~BIT(signal));
+      if (!handler) atomic_fetch_and(&egd_signals_marked, ~BIT(signal));
     } else {
       actions[signal] = wanted;
     }
@@ -282,7 +297,7 @@ long egd_policy_sigsuspend(struct egd_call *c, const struct egd_row *row) {
   egd_sys4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, 8);
   mask = c->nr == SYS_pause ? old : *(const uint64_t *)c->a[0] & ~PROTECTED;
   bool over = egd_interrupted_before() != EGD_SIGNALS_NONE;
-  while (!over && !(atomic_load(&pending) & ~mask)) {
+  while (!over && !(atomic_load(&egd_signals_marked) & ~mask)) {
     egd_sys2(SYS_rt_sigsuspend, &mask, 8);
     if (!wrapped) break; // a straight handler ran
   }
