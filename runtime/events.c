@@ -25,7 +25,8 @@ void egd_determinants_make_room(uint64_t bytes) {
 }
 
 void egd_determinants_check(void) {
-  if (__builtin_expect(egd_rank.logging && !egd_rank.replaying && ring_used() > EGD_DETERMINANT_RING / 2, 0))
+  if (__builtin_expect(
+          egd_rank.logging && !egd_rank.replaying && !egd_rt.delivering && ring_used() > EGD_DETERMINANT_RING / 2, 0))
     egd_image_now();
 }
 
@@ -141,7 +142,7 @@ void egd_visible_act(void) {
   if (!egd_rank.logging) return;
   egd_rank.in_runtime++;
   egd_engine_visible(&egd_rt.engine);
-  while (!egd_rank.replaying && !may_act()) {
+  while (!egd_event_pending() && !may_act()) {
     egd_ring_doorbell();
     egd_sleep(1000000);
     egd_attend();

@@ -23,6 +23,7 @@ struct egd_runtime {
   uint64_t press_from, press_at; // log size at which receivers are asked for images: first, next
   uint32_t idle_polls, spin_limit;
   bool mpi_initialised;
+  bool delivering; // a message is between channel and adapter: no image now
   int pmi_fd;
   uint32_t images_asked; // last value of cb->image_request that was served
   uint64_t replay_begin; // determinant position of the image from which this incarnation started

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include "runtime/internal.h"
+#include "runtime/libc/libc.h"
 
 #define EXPORT __attribute__((visibility("default")))
 #define ADMISSIONS_PER_CALL 32u
@@ -112,7 +113,10 @@ static void admit(uint32_t source) {
   egd_engine_admitted(&egd_rt.engine, source);
   atomic_store_explicit(&egd_rank.cb->admissions, egd_rt.state->admissions, memory_order_relaxed);
   egd_fault(EGD_FAULT_RECEIVE, egd_rt.state->admissions);
-  if (egd_ucp_deliver(&message) == EGD_KEEP)
+  egd_rt.delivering = true;
+  enum egd_verdict_on_message verdict = egd_ucp_deliver(&message);
+  egd_rt.delivering = false;
+  if (verdict == EGD_KEEP)
     egd_channels_keep(source, message.ssn);
   else
     egd_channels_took(source);
@@ -136,6 +140,7 @@ static void replay_fault(void) {
 }
 
 unsigned egd_progress(void) {
+  egd_libc_event_point();
   egd_rank.in_runtime++;
   egd_determinants_check();
   egd_attend();
