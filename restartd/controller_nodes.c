@@ -167,9 +167,12 @@ void egd_controller_node_lost(struct egd_controller *c, struct node *node, const
     egd_controller_rank_lost(c, rank, home, number);
     if (c->ending) return;
   }
-  if (any && !c->started) egd_controller_begin_anew(c);
+  // The view first: what is forgotten for a new start-up must be forgotten under the new homes.
   egd_controller_send_view(c);
-  egd_controller_advance(c);
+  if (any && !c->started)
+    egd_controller_begin_anew(c);
+  else
+    egd_controller_advance(c);
 }
 
 void egd_controller_kill_node(struct egd_controller *c, struct node *node) {
