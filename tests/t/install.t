@@ -16,11 +16,17 @@ with h.Folder("install") as folder:
     tap.ok(os.access(egida, os.X_OK), "bin/egida is there", subprocess.run(["find", prefix], capture_output=True, text=True).stdout)
     libdir = [path for path, _, names in os.walk(root) if "libegida.so" in names]
     tap.ok(len(libdir) == 1, "libegida.so is there once", libdir)
-    if libdir:
+    libexec = [path for path, _, names in os.walk(root) if "egida-agent" in names]
+    if tap.ok(len(libexec) == 1, "egida-agent is there once", libexec) and libdir:
         ring = h.programs()["ring"]
-        # DESTDIR is not where it was configured to go: a moved installation finds its parts beside itself
+        # DESTDIR is not where it was configured to go: gather the parts in one folder and name that
+        parts = os.path.join(folder.path, "parts")
+        os.mkdir(parts)
+        for source in (libdir[0], libexec[0]):
+            for name in os.listdir(source):
+                os.symlink(os.path.join(source, name), os.path.join(parts, name))
         result = h.run([egida, "run", "-n", "4", "--spec", os.path.join(h.SPECS, "pessimistic.egd"), "--inject", "kill:1@0.5s", ring.path, *ring.paced],
-                       folder.path, 60, environment={"EGIDA_LIBDIR": libdir[0]})
+                       folder.path, 60, environment={"EGIDA_LIBDIR": parts})
         tap.ok(result.status == 0 and b"ring: ok" in result.out and "recovered" in result.err, "a run with a kill", result.tail())
         result = h.run([egida, "specs"], folder.path, 20)
         tap.ok(result.status == 0, "egida specs", result.tail())
