@@ -169,10 +169,12 @@ void egd_controller_node_lost(struct egd_controller *c, struct node *node, const
   }
   // The view first: what is forgotten for a new start-up must be forgotten under the new homes.
   egd_controller_send_view(c);
-  if (any && !c->started)
+  if (any && !c->started) {
+    egd_log("start-up was not over; all ranks start anew");
     egd_controller_begin_anew(c);
-  else
+  } else {
     egd_controller_advance(c);
+  }
 }
 
 void egd_controller_kill_node(struct egd_controller *c, struct node *node) {
