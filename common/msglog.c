@@ -5,6 +5,7 @@
 #define PAGE 4096ull
 #define POPULATE_STEP (2ull << 20)
 #define BLOCK_PAGES_MAX 64u // 256 KiB
+#define LOCATE_TRIES 1000u
 
 static unsigned class_of(uint64_t bytes) { // largest class that is not larger than `bytes`
   unsigned class = 63u - (unsigned)__builtin_clzll(bytes / PAGE);
@@ -80,9 +81,9 @@ static void note_use(struct egd_log *log) {
 }
 
 // Join neighbouring free pieces again: without it, pieces that were split for small payloads never serve a block.
-static bool space_join(struct egd_log *log, struct egd_log_space *space) {
+static bool space_join(struct egd_log *log, struct egd_log_space *space, uint64_t wanted) {
   uint64_t npages = (space->bump - space->begin) / PAGE, bytes = (npages + 63) / 64 * 8;
-  if (space->free_bytes < PAGE * 2) return false;
+  if (space->free_bytes < wanted) return false;
   uint64_t *bits = log->hooks->allocate(bytes);
   memset(bits, 0, bytes);
   for (unsigned class = 0; class < EGD_LOG_CLASSES; class ++) {
@@ -107,7 +108,8 @@ static uint64_t take(struct egd_log *log, uint32_t dest, uint64_t bytes, bool wh
       if (other != dest) egd_log_collect(log, other);
     offset = space_take_free(log, &log->memory, class);
   }
-  if (!offset && whole && space_join(log, &log->memory)) offset = space_take_free(log, &log->memory, class);
+  if (!offset && whole && space_join(log, &log->memory, PAGE << class))
+    offset = space_take_free(log, &log->memory, class);
   if (!offset && !whole) {
     unsigned smaller = class;
     while (!offset && smaller-- > 0) offset = space_take_free(log, &log->memory, smaller);
@@ -115,6 +117,11 @@ static uint64_t take(struct egd_log *log, uint32_t dest, uint64_t bytes, bool wh
   }
   if (!offset) {
     offset = space_take_free(log, &log->spill, class);
+    // On a new node the room between what came with the image is only a hole in the file.
+    if (offset && !log->hooks->grow_spill(offset & ~EGD_SPILL_BIT, PAGE << class)) {
+      space_give(log, &log->spill, offset, class);
+      offset = 0;
+    }
     if (!offset) offset = space_take_fresh(log, &log->spill, class);
   }
   if (offset) *ret_bytes = PAGE << class;
@@ -137,23 +144,27 @@ static void free_extents(struct egd_log *log, uint64_t first) {
 
 // ---- attach: what is reachable is in use ----------------------------------------------------------------------------
 
-struct marks {
-  uint64_t *bits; // memory pages in use
+struct marks {    // of one space
+  uint64_t *bits; // pages in use; NULL: only `top` is wanted
   uint64_t begin, npages;
-  uint64_t top, spill_top;
+  uint64_t top; // end of the highest piece in use
 };
 
-static void mark(struct marks *marks, uint64_t offset, uint64_t pages) {
-  if (offset & EGD_SPILL_BIT) {
-    if (offset + pages * PAGE > marks->spill_top) marks->spill_top = offset + pages * PAGE;
-    return;
+struct both_marks {
+  struct marks memory, spill;
+};
+
+static void mark(struct both_marks *both, uint64_t offset, uint64_t pages) {
+  struct marks *marks = offset & EGD_SPILL_BIT ? &both->spill : &both->memory;
+  if (marks->bits) {
+    if (offset < marks->begin || offset >= marks->begin + marks->npages * PAGE) return;
+    uint64_t first = (offset - marks->begin) / PAGE;
+    for (uint64_t i = first; i < first + pages && i < marks->npages; i++) marks->bits[i / 64] |= 1ull << (i % 64);
   }
-  uint64_t first = (offset - marks->begin) / PAGE;
-  for (uint64_t i = first; i < first + pages && i < marks->npages; i++) marks->bits[i / 64] |= 1ull << (i % 64);
   if (offset + pages * PAGE > marks->top) marks->top = offset + pages * PAGE;
 }
 
-static void mark_record(struct egd_log *log, struct marks *marks, const struct egd_record *record) {
+static void mark_record(struct egd_log *log, struct both_marks *marks, const struct egd_record *record) {
   for (uint64_t at = record->payload; at;) {
     const struct egd_extent *extent = egd_at(log->seg, at);
     mark(marks, at, extent->pages);
@@ -161,13 +172,30 @@ static void mark_record(struct egd_log *log, struct marks *marks, const struct e
   }
 }
 
-static void attach_channel(struct egd_log *log, struct marks *marks, uint32_t dest) {
+static void open_marks(struct egd_log *log, struct marks *marks, uint64_t npages) {
+  size_t bytes = (npages + 63) / 64 * 8;
+  marks->npages = npages;
+  marks->bits = log->hooks->allocate(bytes);
+  memset(marks->bits, 0, bytes);
+}
+
+static void close_marks(struct egd_log *log, struct marks *marks, struct egd_log_space *space) {
+  space->bump = marks->top;
+  give_marked(log, space, marks->bits, (marks->top - marks->begin) / PAGE, false);
+  log->hooks->release(marks->bits, (marks->npages + 63) / 64 * 8);
+}
+
+static void attach_channel(struct egd_log *log, struct both_marks *marks, uint32_t dest) {
   struct egd_channel *channel = egd_channel(log->seg, log->rank, dest);
   struct egd_log_cursor *oldest = &log->oldest[dest];
   *oldest = (struct egd_log_cursor){.next_pages = 1};
   uint64_t block_at = atomic_load(&channel->head);
-  if (!block_at) return;
   if (atomic_load(&channel->generation) & 1) atomic_fetch_add(&channel->generation, 1);
+  if (!block_at) { // a first block that was not yet named is free
+    atomic_store(&channel->tail, 0);
+    channel->tail_end = 0;
+    return;
+  }
   const struct egd_block *block = egd_at(log->seg, block_at);
   mark(marks, block_at, block->pages);
   uint64_t ssn = block->first_ssn;
@@ -202,22 +230,24 @@ static uint64_t arena_begin(const struct egd_segment *seg, uint32_t rank) {
 
 static void attach_range(struct egd_log *log, struct egd_segment *seg, uint32_t rank, bool keep, uint64_t begin,
                          uint64_t end, const struct egd_log_hooks *hooks) {
-  uint64_t slice = egd_slice(seg, rank);
   *log = (struct egd_log){.seg = seg, .hooks = hooks, .rank = rank, .keep = keep};
   log->memory = (struct egd_log_space){.begin = begin, .bump = begin, .end = end, .populated = begin};
-  uint64_t spill = EGD_SPILL_BIT | (slice - seg->slices);
-  log->spill = (struct egd_log_space){.begin = spill + PAGE, .bump = spill + PAGE, .end = spill + seg->slice_size};
+  uint64_t spill_size = egd_spill_slice_size(seg->nranks);
+  uint64_t spill = EGD_SPILL_BIT | rank * spill_size;
+  log->spill = (struct egd_log_space){.begin = spill + PAGE, .bump = spill + PAGE, .end = spill + spill_size};
   log->oldest = hooks->allocate(seg->nranks * sizeof(*log->oldest));
 
-  struct marks marks = {.begin = begin, .npages = (end - begin) / PAGE, .top = begin, .spill_top = log->spill.begin};
-  size_t bytes = (marks.npages + 63) / 64 * 8;
-  marks.bits = hooks->allocate(bytes);
-  memset(marks.bits, 0, bytes);
+  struct both_marks marks = {.memory = {.begin = begin, .top = begin},
+                             .spill = {.begin = log->spill.begin, .top = log->spill.begin}};
+  open_marks(log, &marks.memory, (end - begin) / PAGE);
   for (uint32_t dest = 0; dest < seg->nranks; dest++) attach_channel(log, &marks, dest);
-  log->memory.bump = log->memory.populated = marks.top;
-  log->spill.bump = marks.spill_top; // holes below it stay until the job ends
-  give_marked(log, &log->memory, marks.bits, (marks.top - begin) / PAGE, false);
-  hooks->release(marks.bits, bytes);
+  if (marks.spill.top > marks.spill.begin) { // seldom: a second walk finds the holes between what was spilled
+    open_marks(log, &marks.spill, (marks.spill.top - marks.spill.begin) / PAGE);
+    for (uint32_t dest = 0; dest < seg->nranks; dest++) attach_channel(log, &marks, dest);
+    close_marks(log, &marks.spill, &log->spill);
+  }
+  close_marks(log, &marks.memory, &log->memory);
+  log->memory.populated = log->memory.bump;
   note_use(log);
 }
 
@@ -412,11 +442,15 @@ void egd_log_reset_channel(struct egd_log *log, uint32_t dest, uint64_t ssn) {
 
 int egd_reader_locate(struct egd_reader *reader) {
   struct egd_channel *channel = egd_channel(reader->seg, reader->from, reader->to);
+  unsigned tries = 0;
   for (;;) {
     uint64_t generation = atomic_load_explicit(&channel->generation, memory_order_acquire);
     uint64_t block = atomic_load_explicit(&channel->head, memory_order_acquire);
     if (!block) return EGD_ERR_NOT_FOUND;
-    if (generation & 1) continue;
+    if (generation & 1) { // its writer is at it, or died at it: then its next incarnation makes it even
+      if (++tries > LOCATE_TRIES) return EGD_ERR_NOT_FOUND;
+      continue;
+    }
     uint64_t ssn = atomic_load_explicit(&channel->head_ssn, memory_order_acquire);
     bool lost = ssn > reader->ssn;
     uint64_t at = block + sizeof(struct egd_block);
@@ -424,7 +458,10 @@ int egd_reader_locate(struct egd_reader *reader) {
       const struct egd_record *record = egd_at(reader->seg, at);
       uint64_t commit = atomic_load_explicit(&record->commit, memory_order_acquire);
       if (commit == EGD_LOG_LINK_COMMIT) {
-        at = record->payload + sizeof(struct egd_block);
+        uint64_t next = record->payload;
+        // In a block that went away meanwhile this is no link, but somebody's data.
+        if (atomic_load_explicit(&channel->generation, memory_order_acquire) != generation) break;
+        at = next + sizeof(struct egd_block);
       } else if (commit == ssn + 1) {
         at += egd_record_size(record);
         ssn++;

@@ -228,6 +228,12 @@ static inline uint64_t egd_segment_size(uint32_t nranks) {
   return (2ull << 20) + nranks * egd_slice_size(nranks);
 }
 
+/// Each rank's part of the spill file: a slice, but all of them end below 15 TiB (file systems end at 16).
+static inline uint64_t egd_spill_slice_size(uint32_t nranks) {
+  uint64_t size = egd_slice_size(nranks), most = (15ull << 40) / nranks & ~((1ull << 21) - 1);
+  return size < most ? size : most;
+}
+
 static inline void *egd_at(const struct egd_segment *seg, uint64_t offset) {
   if (offset & EGD_SPILL_BIT) return (void *)(EGD_SPILL_BASE + (offset & ~EGD_SPILL_BIT));
   return (unsigned char *)(uintptr_t)seg + offset;

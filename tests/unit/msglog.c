@@ -1,10 +1,12 @@
 // The message log under its hardest use: the writer is killed at random instructions, attaches again and goes on, while
 // the reader reads everything exactly once and in order; memory stays bounded by what the reader has not consumed.
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -85,6 +87,89 @@ static void writer(struct egd_segment *seg, uint64_t limit, uint64_t total) {
     if (ssn >= total) _exit(0);
     write_record(&log, 1, ssn);
   }
+}
+
+// States that a kill between two stores leaves, made by hand.
+static void killed_between_stores(struct egd_segment *seg, uint64_t limit) {
+  struct egd_log log;
+  struct egd_channel *channel = egd_channel(seg, 2, 0);
+  egd_log_attach(&log, seg, 2, true, limit, &hooks);
+  write_record(&log, 0, 0);
+  uint64_t block = atomic_load(&channel->head);
+  atomic_store(&channel->head, 0); // the first block was made, but not named
+  atomic_store(&channel->published, 0);
+  egd_log_detach(&log);
+  egd_log_attach(&log, seg, 2, true, limit, &hooks);
+  ok(block && atomic_load(&channel->tail) == 0, "a first block that was not named yet is forgotten");
+  for (uint64_t ssn = 0; ssn < 300; ssn++) write_record(&log, 0, ssn);
+  struct egd_reader reader;
+  egd_reader_init(&reader, seg, 2, 0, 0);
+  int bad = 0;
+  for (uint64_t ssn = 0; ssn < 300; ssn++) {
+    const struct egd_record *record = egd_reader_peek(&reader);
+    if (!record || !check_record(seg, record, ssn)) {
+      bad = 1;
+      break;
+    }
+    egd_reader_advance(&reader, record);
+  }
+  ok(!bad, "and the channel begins anew");
+
+  atomic_fetch_add(&channel->generation, 1);
+  egd_reader_init(&reader, seg, 2, 0, 17);
+  ok(egd_reader_locate(&reader) == EGD_ERR_NOT_FOUND, "a reader does not wait for a writer that died while it freed");
+  egd_log_detach(&log);
+  egd_log_attach(&log, seg, 2, true, limit, &hooks);
+  ok(egd_reader_locate(&reader) == EGD_OK, "and finds its place when the writer is back");
+
+  egd_log_reset_channel(&log, 0, 300);
+  atomic_fetch_add(&channel->generation, 1);
+  egd_log_detach(&log);
+  egd_log_attach(&log, seg, 2, true, limit, &hooks);
+  write_record(&log, 0, 300);
+  egd_reader_init(&reader, seg, 2, 0, 300);
+  ok(egd_reader_locate(&reader) == EGD_OK, "the same in an empty channel");
+  egd_log_detach(&log);
+}
+
+static int spill_fd;
+static bool grow(uint64_t offset, uint64_t length) {
+  return fallocate(spill_fd, 0, (off_t)offset, (off_t)length) == 0;
+}
+
+// Writers that spill and are killed again and again use the same room of the file.
+static void spilled(struct egd_segment *seg) {
+  static const struct egd_log_hooks with_spill = {malloc, release, NULL, grow};
+  const uint64_t limit = 2 << 20;
+  spill_fd = memfd_create("spill", 0);
+  uint64_t size = 3 * egd_spill_slice_size(3);
+  void *at = mmap((void *)EGD_SPILL_BASE, size, PROT_READ | PROT_WRITE,
+                  MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE, spill_fd, 0);
+  if (spill_fd < 0 || at != (void *)EGD_SPILL_BASE) abort();
+  struct egd_log log;
+  uint64_t ssn = 0, read = 0, highest = 0;
+  int bad = 0;
+  for (int life = 0; life < 30; life++) {
+    egd_log_attach(&log, seg, 1, true, limit, &with_spill);
+    for (int i = 0; i < 600; i++) write_record(&log, 2, ssn++);
+    if (life == 5) highest = log.spill.bump;
+    if (log.spill.bump > log.spill.end) bad = 1;
+    struct egd_reader reader;
+    for (egd_reader_init(&reader, seg, 1, 2, read); read + 300 < ssn; read++) {
+      const struct egd_record *record = egd_reader_peek(&reader);
+      if (!record || !check_record(seg, record, read)) bad = 1;
+      if (!record) break;
+      egd_reader_advance(&reader, record);
+    }
+    atomic_store(&egd_bounds(seg, 2)[1], read);
+    egd_log_detach(&log);
+  }
+  struct stat st;
+  fstat(spill_fd, &st);
+  printf("# spill: %llu bytes after 6 lives, %llu after 30\n", (unsigned long long)(highest - log.spill.begin),
+         (unsigned long long)(log.spill.bump - log.spill.begin));
+  ok(!bad && highest > log.spill.begin, "what is spilled is read back, also by readers of a restarted writer");
+  ok(log.spill.bump - log.spill.begin < 2 * (highest - log.spill.begin), "restarts do not use up the spill file");
 }
 
 int main(void) {
@@ -169,6 +254,8 @@ int main(void) {
   const struct egd_record *record = egd_reader_peek(&reader);
   ok(record && check_record(seg, record, 5000), "a mirror can begin anew at any ssn");
   egd_log_detach(&log);
+  killed_between_stores(seg, limit);
+  spilled(seg);
   printf("1..%d\n", test);
   return failed;
 }
