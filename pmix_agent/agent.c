@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -417,7 +416,6 @@ int main(int argc, char **argv) {
   egd_log_set_name(name);
   // Away from the terminal: Ctrl-C is the launcher's to handle.
   setsid();
-  prctl(PR_SET_CHILD_SUBREAPER, 0);
   signal(SIGPIPE, SIG_IGN);
   signal(SIGINT, SIG_IGN);
   signal(SIGHUP, SIG_IGN);

@@ -119,11 +119,12 @@ static bool anew_is_done(struct egd_controller *c) {
 static void run_rank(struct egd_controller *c, struct rank *rank) {
   enum rank_phase phase = rank->phase;
   rank->phase = RANK_UP;
-  egd_recovery_mark(&rank->times, EGD_RECOVERY_FENCED, 0);
-  if (phase == RANK_TO_ADOPT)
+  if (phase == RANK_TO_ADOPT) {
+    egd_recovery_mark(&rank->times, EGD_RECOVERY_FENCED, 0);
     egd_controller_send(
         c, rank->home,
         json_pack("{ss si si}", "op", "adopt-rank", "rank", rank->number, "incarnation", rank->incarnation));
+  }
   egd_injections_arm(c, rank);
   if (phase != RANK_TO_ADOPT)
     egd_controller_send(c, rank->home,
@@ -231,6 +232,9 @@ static void on_json(void *arg, struct egd_link *link, json_t *message) {
     egd_controller_advance(c);
   } else if (strcmp(op, "trouble") == 0 || strcmp(op, "broken") == 0) {
     on_trouble(c, node, message);
+  } else if (strcmp(op, "safe") == 0) {
+    node->safe_epoch = (uint64_t)json_integer_value(json_object_get(message, "epoch"));
+    egd_controller_look_safe(c);
   } else if (strcmp(op, "ended") == 0) {
     node->ended = true;
   } else {

@@ -57,7 +57,7 @@ struct node {
   int agent_pid; // 0: none
   char address[64];
   struct egd_link *link;
-  uint64_t acked_epoch;
+  uint64_t acked_epoch, safe_epoch;
   uint32_t anew_done; // birth
   bool ended;
 };
@@ -97,7 +97,6 @@ struct egd_controller {
   bool started, anew, anew_sent, launched;
   bool resuming; // not all ranks are restored yet
   uint64_t launched_ns;
-  uint64_t safe_epoch;
   // end
   bool ending;
   int exit_code;
@@ -129,6 +128,8 @@ bool egd_controller_protects(const struct egd_controller *c);
 void egd_controller_rank_message(struct egd_controller *c, struct node *node, const char *op, json_t *message);
 /// The rank is gone with its node.
 void egd_controller_rank_lost(struct egd_controller *c, struct rank *rank, uint32_t new_home, int64_t failure);
+/// Determinants have all their copies again: recoveries from lost nodes are complete.
+void egd_controller_look_safe(struct egd_controller *c);
 void egd_controller_complete_if_done(struct egd_controller *c);
 
 // controller_nodes.c

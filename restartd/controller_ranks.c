@@ -171,6 +171,18 @@ static void record_recovery(struct egd_controller *c, struct rank *rank) {
   egd_store_recovery(c->store, &recovery);
 }
 
+void egd_controller_look_safe(struct egd_controller *c) {
+  for (uint32_t n = 0; n < c->nnodes; n++)
+    if (c->nodes[n].alive && c->nodes[n].safe_epoch < c->epoch) return;
+  for (uint32_t r = 0; r < c->nranks; r++) {
+    struct rank *rank = &c->ranks[r];
+    if (!rank->announced || !rank->times.at_ns[EGD_RECOVERY_FENCED] || rank->times.at_ns[EGD_RECOVERY_REREPLICATED])
+      continue;
+    egd_recovery_mark(&rank->times, EGD_RECOVERY_REREPLICATED, 0);
+    record_recovery(c, rank);
+  }
+}
+
 static void look_at_recovery(struct egd_controller *c, struct rank *rank, json_t *message) {
   uint64_t restored_ns = (uint64_t)json_integer_value(json_object_get(message, "restored_ns"));
   uint64_t replayed_ns = (uint64_t)json_integer_value(json_object_get(message, "replayed_ns"));
@@ -189,6 +201,7 @@ static void look_at_recovery(struct egd_controller *c, struct rank *rank, json_t
            egd_size_format((uint64_t)rank->replay_bytes, bytes));
   egd_log("%s", text);
   record_recovery(c, rank);
+  egd_controller_look_safe(c);
   egd_store_event(c->store, c->options.job_id, "recovered", (int)rank->number, (int)rank->home, text, NULL);
 }
 
