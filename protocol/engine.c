@@ -49,6 +49,13 @@ bool egd_engine_poll(struct egd_engine *engine) {
   return true;
 }
 
+bool egd_engine_settled(struct egd_engine *engine) {
+  // At poll replay_polls itself nothing more may be admitted; the next chance is the poll after it.
+  if (!engine->replaying || egd_engine_peek(engine) || engine->state->polls < engine->replay_polls) return false;
+  go_live(engine);
+  return true;
+}
+
 enum egd_step egd_engine_next_replay(struct egd_engine *engine, uint32_t *ret_source) {
   const struct egd_determinant *next = egd_engine_peek(engine);
   if (!next || next->kind != EGD_DETERMINANT_ADMIT || next->value != engine->state->polls) return EGD_STEP_NONE;

@@ -78,6 +78,8 @@ void egd_engine_init(struct egd_engine *engine, const struct egd_env *env, void 
 void egd_engine_recover(struct egd_engine *engine, uint64_t head, uint64_t polls);
 /// Begin a progress call. Returns true if this call ended the replay.
 bool egd_engine_poll(struct egd_engine *engine);
+/// Between progress calls, before a visible act that the first execution did not do: is the replay over? If so the engine is live.
+bool egd_engine_settled(struct egd_engine *engine);
 /// What to admit next within the current progress call.
 enum egd_step egd_engine_next_replay(struct egd_engine *engine, uint32_t *ret_source);
 /// The next event in the log if replaying and not at its end. NULL = none (the caller acts live). Kept until taken.

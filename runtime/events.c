@@ -135,7 +135,9 @@ static bool may_act(void) {
   struct egd_segment *seg = egd_rank.seg;
   if (!atomic_load(&seg->started)) return false;
   bool outside = seg->nnodes > 1 || seg->plan.determinant_store == EGD_DETERMINANT_SHARED_DISK;
-  return !outside || atomic_load(&egd_rank.cb->determinant_stable) >= egd_rt.state->determinants;
+  const struct egd_rank_cb *cb = egd_rank.cb;
+  return !outside || (atomic_load(&cb->determinant_stable) >= egd_rt.state->determinants &&
+                      atomic_load(&cb->polls_stable) >= atomic_load(&cb->polls));
 }
 
 void egd_visible_act(void) {

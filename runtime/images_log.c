@@ -88,7 +88,7 @@ static void put_back(void *arg, uint64_t tag, uint64_t offset, const void *data,
     atomic_store(&egd_rank.cb->output_taken, counters.acked);
     atomic_store(&egd_rank.cb->output_acked, counters.acked);
   } else {
-    egd_channels_need(tag);
+    if (tag & EGD_SPILL_BIT) egd_spill_reserve(tag & ~EGD_SPILL_BIT, length + offset);
     memcpy((unsigned char *)egd_at(seg, tag) + offset, data, length);
   }
 }

@@ -21,6 +21,8 @@ struct egd_runtime {
   unsigned char ready_idle[EGD_MAX_RANKS / 64]; // empty looks per ready word, for the hysteresis
   uint64_t last_poll_tsc;
   uint64_t press_from, press_at; // log size at which receivers are asked for images: first, next
+  uint64_t full_at;              // log size from which a send first waits for images
+  uint64_t gave_up_at;           // sum of bounds at which waiting was in vain
   uint32_t idle_polls, spin_limit;
   bool mpi_initialised;
   bool delivering; // a message is between channel and adapter: no image now
@@ -35,6 +37,10 @@ uint64_t egd_monotonic_ns(void);
 
 // channels.c
 void egd_channels_init(void);
+/// Map the node's spill file; part of attaching to the segment.
+void egd_spill_map(void);
+/// Give room on the disk to that part of the spill file. False: no space.
+bool egd_spill_reserve(uint64_t offset, uint64_t length);
 /// New incarnation: find the read positions again.
 void egd_channels_restored(void);
 /// Value for `received` up to which channel `source` is done with (kept messages hold it back).
@@ -42,8 +48,6 @@ uint64_t egd_channel_consumed(uint32_t source);
 /// The message just taken from `source` is consumed / is kept by the adapter.
 void egd_channels_took(uint32_t source);
 void egd_channels_keep(uint32_t source, uint64_t ssn);
-/// Make the memory behind a segment offset accessible (it may be in the spill file).
-void egd_channels_need(uint64_t offset);
 /// Sleep until a message or a request may be there, at most `timeout_ns`.
 void egd_sleep(uint64_t timeout_ns);
 bool egd_anything_ready(void);

@@ -46,6 +46,7 @@ void egd_rank_attach(void) {
   egd_sys3(SYS_madvise, at, st.st_size, MADV_DONTDUMP);
   egd_rank.seg = seg;
   egd_rank.cb = egd_cb(seg, egd_rank.self);
+  egd_spill_map();
 }
 
 static unsigned processors(void) {

@@ -87,7 +87,7 @@ void egd_message_read(const struct egd_message *message, uint64_t offset, void *
 const void *egd_message_contiguous(const struct egd_message *message);
 /// Done with a message for which egd_ucp_deliver returned EGD_KEEP. The payload may vanish.
 void egd_message_done(const struct egd_message *message);
-/// After a restore from an image, kept messages are found again: refreshes `record` (called by the adapter from
+/// After a restore from an image: the message's record must be found again when it is used (called by the adapter from
 /// egd_ucp_restored()).
 void egd_message_refresh(struct egd_message *message);
 

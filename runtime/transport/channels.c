@@ -10,6 +10,7 @@
 #define DOORBELL_FD (EGD_SEGMENT_FD + 3)
 #define SPILL_FD (EGD_SEGMENT_FD + 4)
 #define IDLE_LOOKS 64
+#define SPILL_MAX (15ull << 40) // file systems end at 16 TiB
 
 // ---- the log's hooks
 // ---------------------------------------------------------------------------------------------------
@@ -19,43 +20,30 @@ static void populate(void *address, size_t length) {
   egd_sys3(SYS_madvise, address, length, 23 /* MADV_POPULATE_WRITE */);
 }
 
-static bool open_spill(void) {
-  static bool open;
-  if (open && egd_sys2(SYS_fcntl, SPILL_FD, F_GETFD) >= 0) return true;
+// Everybody on the node maps the spill file, so that whatever is read may lie there. It is sparse: nothing is used before somebody spills.
+void egd_spill_map(void) {
   char path[600];
   size_t n = strlen(egd_rank.seg->node_dir);
   memcpy(path, egd_rank.seg->node_dir, n);
   memcpy(path + n, "/spill", 7);
-  long fd = egd_sys3(SYS_open, path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd < 0) return false;
-  egd_sys3(SYS_dup3, fd, SPILL_FD, O_CLOEXEC);
-  egd_sys1(SYS_close, fd);
   uint64_t size = egd_segment_size(egd_rank.nranks);
-  if (egd_sys2(SYS_ftruncate, SPILL_FD, size) != 0) return false;
-  long at = egd_sys6(SYS_mmap, EGD_SPILL_BASE, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED,
-                     SPILL_FD, 0);
-  open = at == (long)EGD_SPILL_BASE;
-  return open;
-}
-
-static bool grow_spill(uint64_t offset, uint64_t length) {
-  return open_spill() && egd_sys4(SYS_fallocate, SPILL_FD, 0, offset, length) == 0;
-}
-
-static const struct egd_log_hooks hooks = {egd_alloc, egd_free, populate, grow_spill};
-
-// Somebody on the node spilled: a payload to be read may be there.
-void egd_channels_need(uint64_t offset) {
-  if (offset & EGD_SPILL_BIT && !open_spill()) egd_die("cannot map the spill file in %s", egd_rank.seg->node_dir);
-}
-
-static void need_record(const struct egd_record *record) {
-  if (record->length <= EGD_INLINE_MAX) return;
-  for (uint64_t at = record->payload; at;) {
-    egd_channels_need(at);
-    at = ((const struct egd_extent *)egd_at(egd_rank.seg, at))->next;
+  if (size > SPILL_MAX) size = SPILL_MAX;
+  long fd = egd_sys3(SYS_open, path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600), at = -1;
+  if (fd >= 0) {
+    egd_sys3(SYS_dup3, fd, SPILL_FD, O_CLOEXEC);
+    egd_sys1(SYS_close, fd);
+    if (egd_sys2(SYS_ftruncate, SPILL_FD, size) == 0)
+      at = egd_sys6(SYS_mmap, EGD_SPILL_BASE, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED,
+                    SPILL_FD, 0);
   }
+  if (at != (long)EGD_SPILL_BASE) egd_die("cannot make or map %s (error %d)", path, fd < 0 ? (int)-fd : (int)-at);
 }
+
+bool egd_spill_reserve(uint64_t offset, uint64_t length) {
+  return egd_sys4(SYS_fallocate, SPILL_FD, 0, offset, length) == 0;
+}
+
+static const struct egd_log_hooks hooks = {egd_alloc, egd_free, populate, egd_spill_reserve};
 
 // ---- start and restart ----------------------------------------------------------------------------------------------
 
@@ -74,6 +62,8 @@ void egd_channels_restored(void) {
   bool keep = seg->plan.flags & EGD_PLAN_LOG_MESSAGES;
   egd_log_attach(&egd_rt.log, seg, egd_rank.self, keep, seg->log_limit, &hooks);
   egd_rt.press_at = egd_rt.press_from = keep ? seg->log_limit / 2 : UINT64_MAX;
+  egd_rt.full_at = keep ? seg->log_limit - seg->log_limit / 16 : UINT64_MAX;
+  egd_rt.gave_up_at = UINT64_MAX;
   for (uint32_t peer = 0; peer < egd_rank.nranks; peer++) {
     egd_reader_init(&egd_rt.readers[peer], seg, peer, egd_rank.self, egd_rt.state->peers[peer].received);
     egd_reader_init(&egd_rt.compare[peer], seg, egd_rank.self, peer, egd_rt.state->peers[peer].sent);
@@ -197,6 +187,13 @@ static void ring_write(uint64_t position, const void *from, size_t length) {
   memcpy(determinant_ring(), (const unsigned char *)from + first, length - first);
 }
 
+// Never goes back: a replaying rank that dies again must still know up to where nothing else arrived.
+static void publish_position(void *ctx, uint64_t polls) {
+  _Atomic uint64_t *published = &egd_rank.cb->polls;
+  if (polls > atomic_load_explicit(published, memory_order_relaxed))
+    atomic_store_explicit(published, polls, memory_order_release);
+}
+
 static void append_determinant(void *ctx, uint64_t position, const struct egd_determinant *determinant,
                                const void *data) {
   struct egd_rank_cb *cb = egd_rank.cb;
@@ -207,7 +204,7 @@ static void append_determinant(void *ctx, uint64_t position, const struct egd_de
     egd_determinants_make_room(size);
   memcpy(determinant_ring() + position % EGD_DETERMINANT_RING, determinant, sizeof(*determinant));
   if (size > sizeof(*determinant)) ring_write(position + sizeof(*determinant), data, determinant->source);
-  atomic_store_explicit(&cb->polls, egd_rt.state->polls, memory_order_relaxed);
+  publish_position(NULL, egd_rt.state->polls);
   atomic_store_explicit(&cb->determinant_head, position + size, memory_order_release);
 }
 
@@ -216,10 +213,6 @@ static void read_determinants(void *ctx, uint64_t position, void *to, size_t len
   if (first > length) first = length;
   memcpy(to, determinant_ring() + at, first);
   memcpy((unsigned char *)to + first, determinant_ring(), length - first);
-}
-
-static void publish_position(void *ctx, uint64_t polls) {
-  atomic_store_explicit(&egd_rank.cb->polls, polls, memory_order_release);
 }
 
 static void diverged(void *ctx, const char *what, const struct egd_determinant *expected, uint64_t position) {
@@ -265,9 +258,85 @@ static struct egd_record *find_sent(uint32_t dest, uint64_t ssn) {
   return (struct egd_record *)(uintptr_t)record;
 }
 
+// ---- the log's budget --------------------------------------------------------------------------------------------------
+
+static void ask_for_image(uint32_t peer) {
+  struct egd_rank_cb *cb = egd_cb(egd_rank.seg, peer);
+  atomic_fetch_add(&cb->image_request, 1);
+  atomic_store(&cb->attention, 1);
+  if (atomic_load(&cb->sleeping)) {
+    atomic_store(&cb->sleeping, 0);
+    egd_sys4(SYS_futex, &cb->sleeping, FUTEX_WAKE, 1, 0);
+  }
+}
+
+static void ask_receivers(void) {
+  for (uint32_t peer = 0; peer < egd_rank.nranks; peer++)
+    if (peer != egd_rank.self && egd_rt.log.oldest[peer].offset) ask_for_image(peer);
+}
+
+// Past half its budget the log asks the receivers that hold it back for images.
+static void press_for_images(uint64_t used) {
+  egd_rt.press_at = used + egd_rank.seg->log_limit / 16;
+  ask_receivers();
+}
+
+// Sum of what receivers need no more; `*ret_more`: some receiver has consumed messages that its next images could cover.
+static uint64_t bounds_sum(bool *ret_more) {
+  struct egd_segment *seg = egd_rank.seg;
+  uint64_t sum = 0;
+  *ret_more = false;
+  for (uint32_t peer = 0; peer < egd_rank.nranks; peer++) {
+    uint64_t bound = atomic_load(&egd_bounds(seg, peer)[egd_rank.self]);
+    bool here = atomic_load(&seg->home[peer]) == seg->node;
+    uint64_t done = here ? atomic_load(&egd_consumed(seg, peer)[egd_rank.self])
+                         : atomic_load(&egd_channel(seg, egd_rank.self, peer)->published);
+    if (peer != egd_rank.self && done > bound && atomic_load(&egd_cb(seg, peer)->state) != EGD_RANK_FINISHED)
+      *ret_more = true;
+    sum += bound;
+  }
+  return sum;
+}
+
+static bool has_room(uint64_t length) {
+  for (uint32_t peer = 0; peer < egd_rank.nranks; peer++) egd_log_collect(&egd_rt.log, peer);
+  return egd_log_used(&egd_rt.log) + length + (length >> 6) + (64u << 10) <= egd_rank.seg->log_limit;
+}
+
+// The log is full: better to wait for the receivers' images than to spill to a disk. Nothing of the send has happened yet, so this rank may take
+// its own images meanwhile (its receivers may wait for those). Gives up when no bound moved for PATIENCE_NS; then the message is spilled.
+#define PATIENCE_NS 2000000000ull
+static void wait_for_log_room(uint64_t length) {
+  if (egd_rt.delivering || length > egd_rank.seg->log_limit / 2) return;
+  uint64_t last_sum = UINT64_MAX, since = 0, asked = 0;
+  for (bool more; !has_room(length);) {
+    uint64_t now = egd_monotonic_ns(), sum = bounds_sum(&more);
+    if (sum == egd_rt.gave_up_at || !more) return;
+    if (sum != last_sum) {
+      last_sum = sum;
+      since = now;
+      asked = 0;
+    }
+    if (now - since > PATIENCE_NS) {
+      egd_rt.gave_up_at = sum;
+      return;
+    }
+    if (now - asked > 50000000) {
+      asked = now;
+      ask_receivers();
+    }
+    struct timespec pause = {.tv_nsec = 200000};
+    egd_sys2(SYS_nanosleep, &pause, 0);
+    egd_attend();
+    if (egd_rank.replaying) return;
+  }
+}
+
 void egd_send_open(struct egd_send *out, uint32_t dest, enum egd_record_kind kind, uint64_t imm, uint32_t cookie,
                    uint16_t header_length, uint64_t length) {
   egd_rank.in_runtime++;
+  if (__builtin_expect(egd_log_used(&egd_rt.log) + length > egd_rt.full_at, 0) && !egd_rank.replaying)
+    wait_for_log_room(length);
   uint64_t ssn = egd_engine_send(&egd_rt.engine, dest);
   atomic_store_explicit(&egd_rank.cb->sends, egd_rt.state->sends, memory_order_relaxed);
   egd_fault(EGD_FAULT_SEND, egd_rt.state->sends);
@@ -277,6 +346,10 @@ void egd_send_open(struct egd_send *out, uint32_t dest, enum egd_record_kind kin
   out->extent_done = 0;
   struct egd_channel *channel = egd_channel(egd_rank.seg, egd_rank.self, dest);
   out->compare = ssn < atomic_load_explicit(&channel->published, memory_order_relaxed);
+  // A send that the first execution did not make: all that it did is repeated.
+  if (__builtin_expect(egd_rank.replaying && !out->compare, 0) && !egd_rt.delivering &&
+      egd_engine_settled(&egd_rt.engine))
+    egd_rank_live();
   if (__builtin_expect(out->compare, 0)) {
     out->header = (struct egd_record){
         .length = length, .imm = imm, .cookie = cookie, .kind = kind, .header_length = header_length};
@@ -289,7 +362,6 @@ void egd_send_open(struct egd_send *out, uint32_t dest, enum egd_record_kind kin
         egd_die("the job ends rather than go on with a wrong state: the program is not deterministic in a way that "
                 "Egida does not cover");
       }
-      need_record(old);
     }
   } else {
     out->record = egd_log_open(&egd_rt.log, dest, kind, imm, cookie, header_length, length);
@@ -385,21 +457,6 @@ void egd_send_commit(struct egd_send *out, size_t length) {
   }
 }
 
-// Past half its budget the log asks the receivers that hold most of it back for images.
-static void press_for_images(uint64_t used) {
-  egd_rt.press_at = used + egd_rank.seg->log_limit / 16;
-  for (uint32_t peer = 0; peer < egd_rank.nranks; peer++) {
-    if (peer == egd_rank.self || !egd_rt.log.oldest[peer].offset) continue;
-    struct egd_rank_cb *cb = egd_cb(egd_rank.seg, peer);
-    atomic_fetch_add(&cb->image_request, 1);
-    atomic_store(&cb->attention, 1);
-    if (atomic_load(&cb->sleeping)) {
-      atomic_store(&cb->sleeping, 0);
-      egd_sys4(SYS_futex, &cb->sleeping, FUTEX_WAKE, 1, 0);
-    }
-  }
-}
-
 void egd_send_close(struct egd_send *out) {
   if (__builtin_expect(out->compare, 0)) {
     if (out->scratch) egd_free(out->scratch, SCRATCH_SIZE);
@@ -417,28 +474,35 @@ void egd_send_close(struct egd_send *out) {
 
 // ---- messages in the hands of the adapter -------------------------------------------------------------------------
 
+// A kept message of another incarnation is looked up when it is used: its sender may have to repeat it first, and may need what this rank repeats
+// before that point.
+static const struct egd_record *record_of(const struct egd_message *message) {
+  if (__builtin_expect(message->record != NULL, 1)) return message->record;
+  struct egd_reader reader;
+  egd_reader_init(&reader, egd_rank.seg, message->source, egd_rank.self, message->ssn);
+  const struct egd_record *record;
+  while (!(record = egd_reader_peek(&reader))) {
+    if (atomic_load(&egd_rank.seg->home[message->source]) == egd_rank.seg->node &&
+        egd_reader_locate(&reader) == EGD_ERR_LOST)
+      egd_die("message %lu from rank %u, received but not yet used when the image was taken, is lost",
+              (unsigned long)message->ssn, message->source);
+    struct timespec pause = {.tv_nsec = 200000};
+    egd_sys2(SYS_nanosleep, &pause, 0);
+  }
+  ((struct egd_message *)(uintptr_t)message)->record = record;
+  return record;
+}
+
 void egd_message_read(const struct egd_message *message, uint64_t offset, void *to, size_t length) {
-  need_record(message->record);
-  egd_record_read(egd_rank.seg, message->record, offset, to, length);
+  egd_record_read(egd_rank.seg, record_of(message), offset, to, length);
 }
 
 const void *egd_message_contiguous(const struct egd_message *message) {
-  need_record(message->record);
-  return egd_record_contiguous(egd_rank.seg, message->record);
+  return egd_record_contiguous(egd_rank.seg, record_of(message));
 }
 
 void egd_message_refresh(struct egd_message *message) {
-  struct egd_reader reader;
-  egd_reader_init(&reader, egd_rank.seg, message->source, egd_rank.self, message->ssn);
-  const struct egd_record *record = egd_reader_peek(&reader);
-  for (int tries = 0; !record && tries < 10000; tries++) { // a mirror may still be filling
-    egd_sleep(1000000);
-    record = egd_reader_peek(&reader);
-  }
-  if (!record)
-    egd_die("message %lu from rank %u, received but not yet used when the image was taken, is lost",
-            (unsigned long)message->ssn, message->source);
-  message->record = record;
+  message->record = NULL;
 }
 
 void egd_channels_keep(uint32_t source, uint64_t ssn) {
