@@ -135,6 +135,7 @@ struct egd_rank_cb {
   _Atomic uint32_t image_older;   // number of the durable image before that one, kept too; 0 = none
   _Atomic int32_t image_child; // pid of the writer, 0 = none
   _Atomic int32_t image_error; // errno of the last image that failed, 0 = the last one succeeded
+  _Atomic uint32_t image_ended; // number of the newest image whose writer is done, well or not
   _Atomic uint64_t image_bytes, image_stall_ns, image_write_ns; // of the newest durable image
 
   // --- determinant log: ring of EGD_DETERMINANT_RING bytes; positions grow for ever ---

@@ -43,22 +43,27 @@ static void image_path(char *to, uint32_t number) {
   append(to, ".img");
 }
 
-// The image of `shot` is durable: it and the one before it are kept. Order: what others may free is published after what this rank may need.
-static void publish_durable(void) {
+// The image of `shot` is durable: it and the one before it are kept. Order: what others may free is published after what
+// this rank may need. `again`: a writer may have died in the midst of this; what it did already is not done twice, or the
+// bounds would pass by the older image.
+static void publish_durable(bool again) {
   struct egd_rank_cb *cb = egd_rank.cb;
   _Atomic uint64_t *bounds = egd_bounds(egd_rank.seg, egd_rank.self), *newest = egd_newest(egd_rank.seg, egd_rank.self);
   for (uint32_t peer = 0; peer < egd_rank.nranks; peer++) {
     uint64_t before = atomic_load(&newest[peer]);
+    if (again && before == shot.consumed[peer]) continue;
     if (before > atomic_load(&bounds[peer])) atomic_store(&bounds[peer], before);
     if (shot.consumed[peer] > before) atomic_store(&newest[peer], shot.consumed[peer]);
   }
   uint64_t before = atomic_load(&cb->determinant_newest);
-  if (before > atomic_load(&cb->determinant_tail)) atomic_store(&cb->determinant_tail, before);
+  if (before > atomic_load(&cb->determinant_tail) && !(again && before == shot.determinants))
+    atomic_store(&cb->determinant_tail, before);
   if (shot.determinants > before) atomic_store(&cb->determinant_newest, shot.determinants);
   uint32_t superfluous = atomic_load(&cb->image_older);
-  atomic_store(&cb->image_older, atomic_load(&cb->image_durable));
+  uint32_t older = atomic_load(&cb->image_durable);
+  atomic_store(&cb->image_older, older);
   atomic_store(&cb->image_durable, shot.number);
-  if (superfluous) {
+  if (superfluous && superfluous != older) {
     char path[PATH_SIZE];
     image_path(path, superfluous);
     egd_sys1(SYS_unlink, path);
@@ -76,9 +81,10 @@ static void image_finished(void *arg, int status, uint64_t bytes, uint64_t write
     atomic_store(&cb->image_error, 0);
     atomic_store(&cb->image_bytes, bytes);
     atomic_store(&cb->image_write_ns, write_ns);
-    publish_durable();
+    publish_durable(false);
     if (atomic_load(&egd_rank.seg->agent_sleeping)) egd_ring_doorbell();
   }
+  atomic_store(&cb->image_ended, shot.number);
   atomic_store(&cb->attention, 1);
 }
 
@@ -88,7 +94,8 @@ static void image_begun(void *arg) {
 
 static void restored(void);
 
-static void take_image(bool async) {
+// True: this is a new incarnation, restored from the image.
+static bool take_image(bool async) {
   struct egd_rank_cb *cb = egd_rank.cb;
   struct egd_segment *seg = egd_rank.seg;
   uint64_t begin = egd_monotonic_ns();
@@ -130,18 +137,19 @@ static void take_image(bool async) {
   atomic_store(&cb->image_started, shot.number);
   int child = 0;
   int outcome = egd_image_take(&request, &child);
+  egd_log_snapshot_drop(&snapshot);
   if (outcome == EGD_IMAGE_RESTORED) {
     restored();
-    return;
+    return true;
   }
-  egd_log_snapshot_drop(&snapshot);
   if (outcome < 0 || !async) egd_rt.log.hold = false;
   if (outcome < 0) {
     image_finished(NULL, outcome, 0, 0);
-    return;
+    return false;
   }
   atomic_store(&cb->image_stall_ns, egd_monotonic_ns() - begin);
   if (async) atomic_store(&cb->image_child, child);
+  return false;
 }
 
 // Reap the writer. True while one is at work.
@@ -184,11 +192,17 @@ void egd_image_first(void) {
 }
 
 void egd_image_now(void) {
+  static uint64_t failed_at; // determinant position + 1: where images cannot be written, not every call tries
+  if (failed_at && egd_rt.state->determinants < failed_at + EGD_DETERMINANT_RING / 64) return;
+  failed_at = 0;
   while (writer_at_work(true)) {
   }
   for (int i = 0; i < 2; i++) { // two generations are kept: the second image frees what the first covers
-    take_image(false);
-    if (egd_rank.replaying) return;
+    if (take_image(false)) return;
+    if (atomic_load(&egd_rank.cb->image_error)) {
+      failed_at = egd_rt.state->determinants + 1;
+      return;
+    }
   }
 }
 
@@ -210,7 +224,11 @@ void egd_attend(void) {
     return;
   }
   uint32_t asked = atomic_load(&cb->image_request);
-  if (asked == egd_rt.images_asked || busy) return; // the writer raises attention again when it is done
+  if (busy) { // the writer raises attention again when it is done; if it is, but not yet gone, look again
+    if (atomic_load(&cb->image_ended) == shot.number) atomic_store(&cb->attention, 1);
+    return;
+  }
+  if (asked == egd_rt.images_asked) return;
   egd_rt.images_asked = asked;
   take_image(egd_rank.seg->plan.flags & EGD_PLAN_CHECKPOINT_ASYNC);
 }
@@ -252,8 +270,15 @@ static void restored(void) {
     for (uint32_t peer = 0; peer < egd_rank.nranks; peer++)
       atomic_store(&egd_newest(seg, egd_rank.self)[peer], shot.consumed[peer]);
   }
+  if (atomic_load(&cb->image_durable) > shot.number) { // newer ones could not be used: this is the newest again
+    for (uint32_t peer = 0; peer < egd_rank.nranks; peer++)
+      atomic_store(&egd_newest(seg, egd_rank.self)[peer], shot.consumed[peer]);
+    atomic_store(&cb->determinant_newest, shot.determinants);
+    atomic_store(&cb->image_older, 0);
+    atomic_store(&cb->image_durable, shot.number);
+  }
   // A writer that was killed with its rank may have left a whole image that nobody knew of, or a part of one.
-  if (atomic_load(&cb->image_durable) < shot.number) publish_durable();
+  if (atomic_load(&cb->image_durable) < shot.number) publish_durable(true);
   if (atomic_load(&cb->image_started) > shot.number) {
     char partial[PATH_SIZE];
     image_path(partial, atomic_load(&cb->image_started));
