@@ -357,7 +357,8 @@ void sim_agent_cursors(struct sim_world *w, uint32_t rank) {
   struct sim_node *node = &w->nodes[r->home];
   for (uint32_t i = 0; i < r->npeers; i++) {
     uint32_t peer = r->peers[i];
-    if (node->home[peer] == node->self) continue;
+    // The mirror of one that is about to come here is read until its own log is back.
+    if (node->home[peer] == node->self && !w->ranks[peer].adopting) continue;
     struct sim_channel *mirror = sim_channel(w, node->self, peer, rank);
     uint64_t wanted = r->state->peers[peer].received;
     if (wanted >= mirror->records.base && wanted <= mirror->records.head) continue;
@@ -531,7 +532,7 @@ void sim_agent_deliver(struct sim_world *w, uint32_t from, uint32_t to) {
   struct sim_node *node = &w->nodes[to];
   if (!first || !node->alive) return;
   // Of an incarnation that the view does not know yet: it waits for the view.
-  if (first->incarnation > node->peer_incarnation[from]) return;
+  if (node->view == 0 || first->incarnation > node->peer_incarnation[from]) return;
   *link = first->next;
   bool late = !node->peer_alive[from] || first->incarnation < node->peer_incarnation[from];
   if (first->to_incarnation == node->incarnation && !late) on_packet(w, node, from, first);

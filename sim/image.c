@@ -22,6 +22,12 @@ static struct sim_image *image_of(struct sim_rank *r, uint32_t number) {
   return NULL;
 }
 
+// What was freed or acknowledged already was stable.
+static void cut_off(struct sim_list *list, uint64_t position) {
+  if (position < list->base) position = list->base;
+  if (position < list->head) list->head = position;
+}
+
 void sim_image_take(struct sim_world *w, struct sim_rank *r) {
   struct sim_slice *slice = sim_slice(w, r->home, r->self);
   sim_point(w);
@@ -42,8 +48,13 @@ void sim_image_take(struct sim_world *w, struct sim_rank *r) {
     struct sim_snapshot *log = &image->logs[image->nlogs++];
     log->to = peer;
     sim_list_copy(w, &log->records, &channel->records);
+    // Taken in a replay: what the first execution sent later is not of this state, and may never come true again.
+    if (!sim_broken(w, EGD_RULE_LOG_CUT)) cut_off(&log->records, counts->sent);
   }
-  if (w->outside) sim_list_copy(w, &image->output, &slice->output);
+  if (w->outside) {
+    sim_list_copy(w, &image->output, &slice->output);
+    if (!sim_broken(w, EGD_RULE_LOG_CUT)) cut_off(&image->output, r->state->output);
+  }
   slice->image_started = image->number;
   w->result->images++;
   sim_trace(w, "rank %u begins image %u at step %llu", r->self, image->number, (unsigned long long)r->app.tick);
@@ -82,7 +93,7 @@ bool sim_image_advance(struct sim_world *w, struct sim_rank *r) {
   if (!image || image->published) return false;
   image->whole = true;
   // An image of a state that may still be lost with its node must not push out one of a state that cannot.
-  if (w->outside && w->started && slice->stable < image->counts.determinants && !sim_broken(w, EGD_RULE_IMAGE_STABLE))
+  if (w->outside && slice->stable < image->counts.determinants && !sim_broken(w, EGD_RULE_IMAGE_STABLE))
     return false;
   publish(w, r, image);
   return true;
@@ -155,6 +166,8 @@ void sim_image_restore(struct sim_world *w, struct sim_rank *r) {
   r->elsewhere = false;
   slice->image_started = image->number;
   recount(w, r, slice);
+  // An image tells of more polls than the last visible act: who lives on from it must be able to come back to it.
+  if (slice->polls < image->counts.polls) slice->polls = image->counts.polls;
   memset(r->state, 0, egd_state_size(w->nranks));
   *r->state = image->counts;
   for (uint32_t i = 0; i < image->npeers; i++)

@@ -77,8 +77,8 @@ static bool available(void *ctx, uint32_t source) {
   if (!channel) return false;
   uint64_t next = r->state->peers[source].received;
   if (next < channel->records.base)
-    sim_violation(w, "message %llu from rank %u to rank %u is needed again but was freed", (unsigned long long)next,
-                  source, r->self);
+    sim_violation(w, "message %llu from rank %u to rank %u is needed again but was freed (node %u has %llu to %llu)", (unsigned long long)next,
+                  source, r->self, r->home, (unsigned long long)channel->records.base, (unsigned long long)channel->records.head);
   return next < channel->records.head;
 }
 
@@ -245,6 +245,8 @@ bool sim_rank_may_act(struct sim_world *w, struct sim_rank *r) {
   if (!w->outside || !r->engine.logging) return true;
   if (sim_broken(w, EGD_RULE_ACT_REPLAY) && r->engine.replaying) return true;
   struct sim_slice *slice = own_slice(w, r);
+  // Restored from an image taken in this very wait, on another node: its position was never published there.
+  if (slice->polls < r->state->polls) egd_engine_visible(&r->engine);
   if (slice->stable < r->state->determinants && !sim_broken(w, EGD_RULE_ACT_DETERMINANTS)) return false;
   return slice->polls_stable >= r->state->polls || sim_broken(w, EGD_RULE_ACT_POLLS);
 }

@@ -22,6 +22,8 @@ const struct egd_sim_rule_text egd_sim_rules[EGD_RULE_COUNT] = {
     [EGD_RULE_OUTPUT_ONCE] = {"output-once", "output that comes again is recognised by its offset"},
     [EGD_RULE_FENCE] = {"fence", "a holder answers a collection only when it takes nothing more of the lost node"},
     [EGD_RULE_LOG_IN_IMAGE] = {"log-in-image", "an image carries the log of sent messages where nodes can be lost"},
+    [EGD_RULE_LOG_CUT] = {"log-cut", "an image taken in a replay carries the log up to its own state only"},
+    [EGD_RULE_START_SAFE] = {"start-safe", "start-up is over only when the first determinants of all are stable, too"},
     [EGD_RULE_EVENTS] = {"events", "clocks, random numbers and inputs are logged like receipts"},
 };
 
@@ -80,19 +82,23 @@ static void run_view(struct sim_world *w, uint32_t n) {
   }
   if (node->view != w->view) sim_agent_view(w, node);
   sim_agent_work(w, node);
+  if (node->nlocal == 0) sim_agent_holders(w, node);
 }
 
+// Start-up is over when no single failure can lose it: image 1 and the first cut of all are safe.
 static void note_start(struct sim_world *w) {
-  for (uint32_t r = 0; !w->started && r < w->nranks; r++)
+  if (w->started || !(sim_is_safe(w) || sim_broken(w, EGD_RULE_START_SAFE))) return;
+  for (uint32_t r = 0; r < w->nranks; r++)
     if (!sim_slice(w, w->ranks[r].home, r)->image_durable) return;
-  if (!w->started) sim_trace(w, "image 1 of all ranks is durable: the job has begun");
+  sim_trace(w, "image 1 of all ranks is durable: the job has begun");
   w->started = true;
 }
 
 static void run_image(struct sim_world *w, uint32_t rank) {
   struct sim_rank *r = &w->ranks[rank];
   if (r->phase == RANK_DEAD) return;
-  if (sim_image_advance(w, r)) note_start(w);
+  sim_image_advance(w, r);
+  note_start(w);
 }
 
 static void one_step(struct sim_world *w, unsigned total) {
@@ -137,6 +143,33 @@ static bool is_over(const struct sim_world *w) {
   return true;
 }
 
+static void trace_channels(struct sim_world *w) {
+  for (uint32_t n = 0; w->options->trace && n < w->nnodes; n++) {
+    struct sim_node *node = &w->nodes[n];
+    if (!node->alive) continue;
+    sim_trace(w, "node %u: view %llu of %llu, cut %llu, stable %llu", n, (unsigned long long)node->view,
+              (unsigned long long)w->view, (unsigned long long)node->gate.cut,
+              (unsigned long long)egd_gate_stable(&node->gate));
+    for (uint32_t i = 0; i < node->nlocal; i++) {
+      const struct sim_slice *slice = sim_slice(w, n, node->local[i]);
+      sim_trace(w, "  rank %u: phase %u, polls %llu, stable %llu, determinants %llu, stable %llu, output %llu, taken %llu",
+                node->local[i], w->ranks[node->local[i]].app.phase, (unsigned long long)slice->polls,
+                (unsigned long long)slice->polls_stable, (unsigned long long)slice->determinants.head,
+                (unsigned long long)slice->stable, (unsigned long long)slice->output.head,
+                (unsigned long long)slice->output_taken);
+    }
+    for (uint32_t from = 0; from < w->nranks; from++)
+      for (uint32_t to = 0; to < w->nranks; to++) {
+        const struct sim_channel *channel = sim_channel_if(w, n, from, to);
+        if (!channel) continue;
+        sim_trace(w, "  %u -> %u: has %llu to %llu; subscribed %d, sent %llu, cleared %llu, pending %llu; asked %d", from,
+                  to, (unsigned long long)channel->records.base, (unsigned long long)channel->records.head,
+                  channel->subscribed, (unsigned long long)channel->next, (unsigned long long)channel->cleared,
+                  (unsigned long long)channel->pending, channel->asked);
+      }
+  }
+}
+
 // Everybody in turn and nobody dies: what does not end now never will.
 static void drain(struct sim_world *w) {
   w->draining = true;
@@ -161,6 +194,7 @@ static void drain(struct sim_world *w) {
     }
   }
   if (is_over(w)) return;
+  trace_channels(w);
   for (uint32_t i = 0; i < w->nranks; i++) {
     struct sim_rank *r = &w->ranks[i];
     if (r->app.finished) continue;

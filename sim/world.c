@@ -146,7 +146,7 @@ bool sim_may_kill_node(struct sim_world *w, uint32_t n) {
   for (uint32_t i = 0; i < w->nnodes; i++) alive += w->nodes[i].alive;
   if (alive < 2) return false;
   if (!w->started || w->options->plan.determinant_store == EGD_DETERMINANT_SHARED_DISK) return true;
-  if (sim_is_safe(w)) w->deaths = 0;
+  if (sim_is_safe(w) && alive > w->options->plan.f) w->deaths = 0;
   return w->deaths < w->options->plan.f;
 }
 
@@ -195,7 +195,7 @@ void sim_kill_rank(struct sim_world *w, uint32_t rank) {
 void sim_birth(struct sim_world *w) {
   sim_trace(w, "all ranks begin");
   w->finished = 0;
-  w->deaths = 0;
+  w->deaths = w->options->plan.f; // until the first determinants are held
   for (uint32_t i = 0; i <= w->pairs_mask; i++)
     for (struct sim_pair *pair = w->pairs[i]; pair; pair = pair->next) {
       sim_list_clear(&pair->sent, 0);
