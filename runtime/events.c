@@ -15,19 +15,22 @@ static uint64_t ring_used(void) {
 void egd_determinants_make_room(uint64_t bytes) {
   static uint64_t asked_at;
   uint64_t position = egd_rt.state->determinants;
-  if (position < asked_at) return;
-  asked_at = position + EGD_DETERMINANT_RING / 16;
   if (ring_used() + bytes > EGD_DETERMINANT_RING)
     egd_die("the determinant log is full (%lu MiB) and no image could be taken to empty it",
             (unsigned long)(EGD_DETERMINANT_RING >> 20));
+  if (position < asked_at) return;
+  asked_at = position + EGD_DETERMINANT_RING / 16;
   atomic_fetch_add(&egd_rank.cb->image_request, 1);
   atomic_store(&egd_rank.cb->attention, 1);
 }
 
 void egd_determinants_check(void) {
-  if (__builtin_expect(
-          egd_rank.logging && !egd_rank.replaying && !egd_rt.delivering && ring_used() > EGD_DETERMINANT_RING / 2, 0))
-    egd_image_now();
+  if (__builtin_expect(!egd_rank.logging || ring_used() <= EGD_DETERMINANT_RING / 2, 1)) return;
+  // Behind the log's end events are new, although the rank is live only at its next progress call.
+  if (egd_rt.delivering || egd_event_pending()) return;
+  egd_rank.in_runtime++;
+  egd_image_now();
+  egd_rank.in_runtime--;
 }
 
 bool egd_event_next_is(enum egd_event_kind kind, uint32_t aux) {
@@ -146,7 +149,7 @@ void egd_visible_act(void) {
   egd_engine_visible(&egd_rt.engine);
   while (!egd_event_pending() && !may_act()) {
     egd_ring_doorbell();
-    egd_sleep(1000000);
+    egd_pause();
     egd_attend();
   }
   egd_rank.in_runtime--;

@@ -14,8 +14,7 @@ struct egd_runtime {
   struct egd_log log;
   struct egd_reader *readers; // [nranks] receiving side
   struct egd_reader *compare; // [nranks] replay: what was sent before
-  uint64_t *kept;             // [nranks] number of kept messages per source
-  uint64_t *kept_oldest;      // [nranks] ssn of the oldest kept one; valid if kept > 0
+  struct egd_kept *kept;      // [nranks] messages that the adapter keeps, per source
   uint32_t next_ready;        // round robin over sources
   uint32_t ready_words;
   unsigned char ready_idle[EGD_MAX_RANKS / 64]; // empty looks per ready word, for the hysteresis
@@ -43,15 +42,22 @@ void egd_spill_map(void);
 bool egd_spill_reserve(uint64_t offset, uint64_t length);
 /// New incarnation: find the read positions again.
 void egd_channels_restored(void);
+/// Sleep until a message or a request may be there, at most `timeout_ns`.
+void egd_sleep(uint64_t timeout_ns);
+/// The same, but only a message from `source` counts.
+void egd_sleep_for(uint32_t source, uint64_t timeout_ns);
+/// Sleep for a moment, whatever is there.
+void egd_pause(void);
+bool egd_anything_ready(void);
+void egd_ring_doorbell(void);
+
+// kept.c
+struct egd_kept *egd_kept_create(uint32_t nranks);
 /// Value for `received` up to which channel `source` is done with (kept messages hold it back).
 uint64_t egd_channel_consumed(uint32_t source);
 /// The message just taken from `source` is consumed / is kept by the adapter.
 void egd_channels_took(uint32_t source);
 void egd_channels_keep(uint32_t source, uint64_t ssn);
-/// Sleep until a message or a request may be there, at most `timeout_ns`.
-void egd_sleep(uint64_t timeout_ns);
-bool egd_anything_ready(void);
-void egd_ring_doorbell(void);
 
 // events.c
 /// The determinant ring fills: ask for an image of this rank.

@@ -26,6 +26,7 @@ libegida_la_SOURCES = \
   runtime/syscall.S \
   runtime/syscall.h \
   runtime/transport/channels.c \
+  runtime/transport/kept.c \
   $(libegida_ucp_sources) \
   $(libegida_libc_sources) \
   $(libegida_checkpoint_sources)

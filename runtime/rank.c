@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
+#include "runtime/checkpoint/image.h"
 #include "runtime/internal.h"
 #include "runtime/libc/libc.h"
 
@@ -72,6 +73,11 @@ __attribute__((constructor)) static void start(void) {
   egd_rank.self = (uint32_t)parse_number(rank, UINT32_MAX);
   egd_rank.nranks = (uint32_t)parse_number(size, 0);
   if (egd_rank.self >= egd_rank.nranks) egd_die("EGIDA_RANK=%s and EGIDA_SIZE=%s do not fit", rank, size);
+  int reserved = egd_image_reserve();
+  if (reserved != 0)
+    egd_die("the addresses that images need cannot be reserved (error %d); does a limit on virtual memory (ulimit -v) "
+            "hold for the ranks?",
+            -reserved);
   egd_rank_attach();
   if (egd_rank.nranks != egd_rank.seg->nranks)
     egd_die("EGIDA_SIZE is %u, the job has %u ranks", egd_rank.nranks, egd_rank.seg->nranks);
@@ -150,8 +156,9 @@ unsigned egd_progress(void) {
   unsigned admitted = 0;
   uint32_t source;
   for (enum egd_step step; (step = egd_engine_next(&egd_rt.engine, &source)) != EGD_STEP_NONE;) {
-    if (step == EGD_STEP_WAIT) {
-      egd_sleep(1000000);
+    if (step == EGD_STEP_WAIT) { // others may need an image of this rank before they send
+      egd_sleep_for(source, 1000000);
+      egd_attend();
       continue;
     }
     admit(source);

@@ -51,8 +51,7 @@ void egd_channels_init(void) {
   uint32_t n = egd_rank.nranks;
   egd_rt.readers = egd_calloc(n * sizeof(*egd_rt.readers));
   egd_rt.compare = egd_calloc(n * sizeof(*egd_rt.compare));
-  egd_rt.kept = egd_calloc(n * sizeof(*egd_rt.kept));
-  egd_rt.kept_oldest = egd_calloc(n * sizeof(*egd_rt.kept_oldest));
+  egd_rt.kept = egd_kept_create(n);
   egd_rt.ready_words = (n + 63) / 64;
   egd_channels_restored();
 }
@@ -70,15 +69,6 @@ void egd_channels_restored(void) {
     // Bits may have been cleared by the incarnation before: look at every channel once.
     if (peer != egd_rank.self) atomic_fetch_or(&egd_ready(seg, egd_rank.self)[peer / 64], 1ull << peer % 64);
   }
-}
-
-uint64_t egd_channel_consumed(uint32_t source) {
-  return egd_rt.kept[source] ? egd_rt.kept_oldest[source] : egd_rt.state->peers[source].received;
-}
-
-static void publish_consumed(uint32_t source) {
-  atomic_store_explicit(&egd_consumed(egd_rank.seg, egd_rank.self)[source], egd_channel_consumed(source),
-                        memory_order_release);
 }
 
 // ---- waking and sleeping ------------------------------------------------------------------------------------------
@@ -126,15 +116,34 @@ bool egd_anything_ready(void) {
   return false;
 }
 
-void egd_sleep(uint64_t timeout_ns) {
+static void sleep_unless(bool (*awaited)(uint32_t), uint32_t source, uint64_t timeout_ns) {
   struct egd_rank_cb *cb = egd_rank.cb;
   atomic_store(&cb->sleeping, 1);
   atomic_thread_fence(memory_order_seq_cst);
-  if (!egd_anything_ready() && !atomic_load(&cb->attention)) {
+  if (!awaited(source)) {
     struct timespec timeout = {.tv_sec = (time_t)(timeout_ns / 1000000000), .tv_nsec = (long)(timeout_ns % 1000000000)};
     egd_sys4(SYS_futex, &cb->sleeping, FUTEX_WAIT, 1, &timeout);
   }
   atomic_store(&cb->sleeping, 0);
+}
+
+static bool anything(uint32_t source) {
+  return egd_anything_ready() || atomic_load(&egd_rank.cb->attention);
+}
+void egd_sleep(uint64_t timeout_ns) {
+  sleep_unless(anything, 0, timeout_ns);
+}
+
+static bool that_message(uint32_t source) {
+  return egd_reader_peek(&egd_rt.readers[source]) || atomic_load(&egd_rank.cb->attention);
+}
+void egd_sleep_for(uint32_t source, uint64_t timeout_ns) {
+  sleep_unless(that_message, source, timeout_ns);
+}
+
+void egd_pause(void) {
+  struct timespec pause = {.tv_nsec = 200000};
+  egd_sys2(SYS_nanosleep, &pause, 0);
 }
 
 // ---- the engine's view of the channels -----------------------------------------------------------------------------
@@ -325,8 +334,7 @@ static void wait_for_log_room(uint64_t length) {
       asked = now;
       ask_receivers();
     }
-    struct timespec pause = {.tv_nsec = 200000};
-    egd_sys2(SYS_nanosleep, &pause, 0);
+    egd_pause();
     egd_attend();
     if (egd_rank.replaying) return;
   }
@@ -470,53 +478,4 @@ void egd_send_close(struct egd_send *out) {
       egd_rt.press_at = egd_rt.press_from;
   }
   egd_rank.in_runtime--;
-}
-
-// ---- messages in the hands of the adapter -------------------------------------------------------------------------
-
-// A kept message of another incarnation is looked up when it is used: its sender may have to repeat it first, and may need what this rank repeats
-// before that point.
-static const struct egd_record *record_of(const struct egd_message *message) {
-  if (__builtin_expect(message->record != NULL, 1)) return message->record;
-  struct egd_reader reader;
-  egd_reader_init(&reader, egd_rank.seg, message->source, egd_rank.self, message->ssn);
-  const struct egd_record *record;
-  while (!(record = egd_reader_peek(&reader))) {
-    if (atomic_load(&egd_rank.seg->home[message->source]) == egd_rank.seg->node &&
-        egd_reader_locate(&reader) == EGD_ERR_LOST)
-      egd_die("message %lu from rank %u, received but not yet used when the image was taken, is lost",
-              (unsigned long)message->ssn, message->source);
-    struct timespec pause = {.tv_nsec = 200000};
-    egd_sys2(SYS_nanosleep, &pause, 0);
-  }
-  ((struct egd_message *)(uintptr_t)message)->record = record;
-  return record;
-}
-
-void egd_message_read(const struct egd_message *message, uint64_t offset, void *to, size_t length) {
-  egd_record_read(egd_rank.seg, record_of(message), offset, to, length);
-}
-
-const void *egd_message_contiguous(const struct egd_message *message) {
-  return egd_record_contiguous(egd_rank.seg, record_of(message));
-}
-
-void egd_message_refresh(struct egd_message *message) {
-  message->record = NULL;
-}
-
-void egd_channels_keep(uint32_t source, uint64_t ssn) {
-  if (egd_rt.kept[source]++ == 0) egd_rt.kept_oldest[source] = ssn;
-}
-
-void egd_message_done(const struct egd_message *message) {
-  uint32_t source = message->source;
-  egd_rt.kept[source]--;
-  // Kept messages may be matched out of order; the oldest bound then moves only when all are done.
-  if (egd_rt.kept[source] && egd_rt.kept_oldest[source] == message->ssn) egd_rt.kept_oldest[source] = message->ssn + 1;
-  publish_consumed(source);
-}
-
-void egd_channels_took(uint32_t source) {
-  publish_consumed(source);
 }
