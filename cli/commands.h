@@ -13,5 +13,6 @@ int egida_cmd_clean(int argc, char **argv);
 int egida_cmd_check(int argc, char **argv);
 int egida_cmd_explain(int argc, char **argv);
 int egida_cmd_specs(int argc, char **argv);
+int egida_cmd_sim(int argc, char **argv);
 
 #endif

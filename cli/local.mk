@@ -9,9 +9,10 @@ egida_SOURCES = \
   cli/run.c cli/run.h \
   cli/run_job.c \
   cli/run_program.c \
+  cli/sim.c \
   cli/specpath.c cli/specpath.h \
   cli/specprint.c cli/specprint.h \
   cli/specs.c \
   $(egida_history_sources)
 egida_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(SQLITE_CFLAGS)
-egida_LDADD = libegd_restartd.la libegd_protocol.la libegd_common.la $(JANSSON_LIBS) $(SQLITE_LIBS) -lm -ldl
+egida_LDADD = libegd_sim.la libegd_restartd.la libegd_protocol.la libegd_common.la $(JANSSON_LIBS) $(SQLITE_LIBS) -lm -ldl

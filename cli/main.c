@@ -13,6 +13,7 @@ static const struct {
     {"check", egida_cmd_check, "check a protocol specification"},
     {"explain", egida_cmd_explain, "say what a specification guarantees, or what a value means"},
     {"specs", egida_cmd_specs, "list the specifications that can be named"},
+    {"sim", egida_cmd_sim, "try a protocol in a virtual world of ranks, nodes and crashes"},
     {"status", egida_cmd_status, "what runs now, and the last jobs"},
     {"jobs", egida_cmd_jobs, "list jobs"},
     {"ranks", egida_cmd_ranks, "list the ranks of a job"},

@@ -2,3 +2,4 @@
 include man/history.mk
 include man/run.mk
 include man/spec.mk
+include man/sim.mk

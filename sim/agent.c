@@ -188,7 +188,7 @@ static struct sim_packet *cut_packet(struct sim_world *w, struct sim_node *node,
 }
 
 void sim_agent_holders(struct sim_world *w, struct sim_node *node) {
-  if (!logs(w) || sim_broken(w, EGD_RULE_GATE)) return;
+  if (!logs(w)) return;
   for (uint32_t peer = 0; peer < w->nnodes; peer++) {
     struct sim_holder *holder = &node->holders[peer];
     if (!holder->is_holder || holder->queued >= node->gate.cut) continue;

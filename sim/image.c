@@ -93,8 +93,7 @@ bool sim_image_advance(struct sim_world *w, struct sim_rank *r) {
   if (!image || image->published) return false;
   image->whole = true;
   // An image of a state that may still be lost with its node must not push out one of a state that cannot.
-  if (w->outside && slice->stable < image->counts.determinants && !sim_broken(w, EGD_RULE_IMAGE_STABLE))
-    return false;
+  if (w->outside && slice->stable < image->counts.determinants && !sim_broken(w, EGD_RULE_IMAGE_STABLE)) return false;
   publish(w, r, image);
   return true;
 }

@@ -77,8 +77,9 @@ static bool available(void *ctx, uint32_t source) {
   if (!channel) return false;
   uint64_t next = r->state->peers[source].received;
   if (next < channel->records.base)
-    sim_violation(w, "message %llu from rank %u to rank %u is needed again but was freed (node %u has %llu to %llu)", (unsigned long long)next,
-                  source, r->self, r->home, (unsigned long long)channel->records.base, (unsigned long long)channel->records.head);
+    sim_violation(w, "message %llu from rank %u to rank %u is needed again but was freed (node %u has %llu to %llu)",
+                  (unsigned long long)next, source, r->self, r->home, (unsigned long long)channel->records.base,
+                  (unsigned long long)channel->records.head);
   return next < channel->records.head;
 }
 

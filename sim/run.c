@@ -152,7 +152,8 @@ static void trace_channels(struct sim_world *w) {
               (unsigned long long)egd_gate_stable(&node->gate));
     for (uint32_t i = 0; i < node->nlocal; i++) {
       const struct sim_slice *slice = sim_slice(w, n, node->local[i]);
-      sim_trace(w, "  rank %u: phase %u, polls %llu, stable %llu, determinants %llu, stable %llu, output %llu, taken %llu",
+      sim_trace(w,
+                "  rank %u: phase %u, polls %llu, stable %llu, determinants %llu, stable %llu, output %llu, taken %llu",
                 node->local[i], w->ranks[node->local[i]].app.phase, (unsigned long long)slice->polls,
                 (unsigned long long)slice->polls_stable, (unsigned long long)slice->determinants.head,
                 (unsigned long long)slice->stable, (unsigned long long)slice->output.head,
@@ -162,8 +163,8 @@ static void trace_channels(struct sim_world *w) {
       for (uint32_t to = 0; to < w->nranks; to++) {
         const struct sim_channel *channel = sim_channel_if(w, n, from, to);
         if (!channel) continue;
-        sim_trace(w, "  %u -> %u: has %llu to %llu; subscribed %d, sent %llu, cleared %llu, pending %llu; asked %d", from,
-                  to, (unsigned long long)channel->records.base, (unsigned long long)channel->records.head,
+        sim_trace(w, "  %u -> %u: has %llu to %llu; subscribed %d, sent %llu, cleared %llu, pending %llu; asked %d",
+                  from, to, (unsigned long long)channel->records.base, (unsigned long long)channel->records.head,
                   channel->subscribed, (unsigned long long)channel->next, (unsigned long long)channel->cleared,
                   (unsigned long long)channel->pending, channel->asked);
       }

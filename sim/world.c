@@ -141,7 +141,7 @@ bool sim_is_safe(struct sim_world *w) {
 }
 
 bool sim_may_kill_node(struct sim_world *w, uint32_t n) {
-  if (!w->nodes[n].alive) return false;
+  if (!w->nodes[n].alive || !w->outside) return false; // nothing outside the node: that ends the job
   uint32_t alive = 0;
   for (uint32_t i = 0; i < w->nnodes; i++) alive += w->nodes[i].alive;
   if (alive < 2) return false;
