@@ -127,12 +127,21 @@ struct egd_ucp {
   // handles
   struct ucp_ep *endpoints;
   bool worker_exists;
+  void *thread; // the one that talks to MPI
 };
 extern struct egd_ucp egd_ucp;
+
+_Noreturn void egd_wrong_thread(void);
+
+// What several threads send and receive has no order that could be repeated, and nothing here is locked.
+static inline void egd_check_thread(void) {
+  if (EGD_UNLIKELY(__builtin_thread_pointer() != egd_ucp.thread)) egd_wrong_thread();
+}
 
 // The signal that asks for an image may come at any instruction. Between these two it waits: the heap and the lists are
 // in motion, and a pointer to a message in the log may be in a register.
 static inline void egd_enter(void) {
+  egd_check_thread();
   egd_rank.in_runtime++;
   __asm__ volatile("" ::: "memory");
 }

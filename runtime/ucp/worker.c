@@ -48,6 +48,7 @@ EGD_EXPORT ucs_status_t ucp_init_version(unsigned api_major, unsigned api_minor,
   if (api_major != UCP_API_MAJOR)
     egd_die("the MPI library wants UCP API %u.%u, egida provides %u.%u; use an MPI library built against UCX 1.x",
             api_major, api_minor, UCP_API_MAJOR, UCP_API_MINOR);
+  if (!egd_ucp.thread) egd_ucp.thread = __builtin_thread_pointer();
   egd_enter();
   size_t request_size = params->field_mask & UCP_PARAM_FIELD_REQUEST_SIZE ? params->request_size : 0;
   ucp_request_init_callback_t request_init =
@@ -216,7 +217,13 @@ enum egd_verdict_on_message egd_ucp_deliver(const struct egd_message *message) {
   }
 }
 
+void egd_wrong_thread(void) {
+  egd_die("a second thread called MPI, which egida cannot repeat after a crash (MPI_THREAD_MULTIPLE is not supported, "
+          "and was not granted); let only the thread that called MPI_Init call MPI");
+}
+
 EGD_EXPORT unsigned ucp_worker_progress(ucp_worker_h unused) {
+  egd_check_thread();
   unsigned count = 0;
   if (EGD_UNLIKELY(egd_ucp.self_head != NULL)) {
     egd_enter();

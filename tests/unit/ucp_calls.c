@@ -1,4 +1,5 @@
 // The drop-in UCP call by call: datatypes, active messages, synchronous sends, requests, kept messages, memory.
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -505,6 +506,26 @@ static void test_death(void (*act)(void), const char *word) {
      word);
 }
 
+static void *progress_elsewhere(void *unused) {
+  ucp_worker_progress(worker);
+  return unused;
+}
+static void *probe_elsewhere(void *unused) {
+  ucp_tag_recv_info_t info;
+  ucp_tag_probe_nb(worker, 1, 1, 0, &info);
+  return unused;
+}
+static void run_elsewhere(void *(*function)(void *)) {
+  pthread_t thread;
+  if (pthread_create(&thread, NULL, function, NULL) == 0) pthread_join(thread, NULL);
+}
+static void second_thread_progress(void) {
+  run_elsewhere(progress_elsewhere);
+}
+static void second_thread_probe(void) {
+  run_elsewhere(probe_elsewhere);
+}
+
 int main(void) {
   fake_start(SELF, PEERS);
   ucp_config_t *config;
@@ -537,6 +558,8 @@ int main(void) {
   test_death(unhandled, "active message 4");
   test_death(stray_ack, "synchronous send 123456");
   test_death(second_worker, "MPIR_CVAR_CH4_NUM_VCIS");
+  test_death(second_thread_progress, "a second thread called MPI");
+  test_death(second_thread_probe, "a second thread called MPI");
   ok(ucp_worker_flush_nb(worker, 0, NULL) == NULL && ucp_ep_flush(endpoints[0]) == UCS_OK &&
          ucp_disconnect_nb(endpoints[0]) == NULL,
      "nothing to flush");
