@@ -12,8 +12,8 @@
 #define EGD_IMAGE_NO_INDEX 0xffffffffu
 #define EGD_IMAGE_MAX_THREADS 1024u
 
-// Address windows that the two programs agree on. The loader's window is free in every image; the writer's scratch memory is never
-// part of an image.
+// Address windows that the two programs agree on; neither is part of an image. A rank keeps both mapped without access
+// while they are not in use, so that nobody else settles there: MPICH puts windows at random addresses that it finds free.
 #define EGD_SCRATCH_BASE 0x0e0000000000ull
 #define EGD_SCRATCH_END 0x0f0000000000ull
 #define EGD_SCRATCH_WINDOW 0x001000000000ull

@@ -41,6 +41,10 @@ enum egd_image_outcome {
   EGD_IMAGE_RESTORED = 1, // this is a new incarnation that continues from the image
 };
 
+/// Keep the addresses that images and their loader need, before anybody else uses them; they stay reserved in restored processes.
+/// 0 or -errno: -EEXIST if something lies there already.
+int egd_image_reserve(void);
+
 /// Take an image of the calling process. Returns EGD_IMAGE_TAKEN in the original and, later, EGD_IMAGE_RESTORED in each process that
 /// egida-restart makes of the file; or -errno (nothing changed, no file left).
 /// All threads are saved (others are stopped by signal for the time of the fork or of the synchronous write).

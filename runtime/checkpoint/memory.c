@@ -413,8 +413,9 @@ int egd_capture_memory(struct egd_capture *capture) {
     if (special_area(capture, &area)) continue;
     uint64_t start = area.start, stop;
     for (; next_included(capture, &start, &stop, area.end); start = stop) {
-      if (start < EGD_LOADER_END && stop > EGD_LOADER_BASE) return -EOPNOTSUPP; // the loader's own place
-      if (area.io) return -EOPNOTSUPP;                                          // memory of a device
+      if (start >= EGD_LOADER_BASE && stop <= EGD_LOADER_END && area.prot == PROT_NONE) continue; // reserved
+      if (start < EGD_LOADER_END && stop > EGD_LOADER_BASE) return -EOPNOTSUPP;
+      if (area.io) return -EOPNOTSUPP; // memory of a device
       int status = put_region(capture, &area, start, stop);
       if (status < 0) return status;
     }

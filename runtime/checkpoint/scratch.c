@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include "runtime/checkpoint/format.h"
+#include "runtime/checkpoint/image.h"
 #include "runtime/checkpoint/scratch.h"
 #include "runtime/syscall.h"
 
@@ -16,8 +17,7 @@ static int make_room(struct egd_table *table, size_t size) {
   while (table->mapped + more < table->used + size) more *= 2;
   if (table->mapped + more > EGD_SCRATCH_WINDOW) return -ENOMEM;
   char *at = table->base + table->mapped;
-  long got =
-      egd_sys6(SYS_mmap, at, more, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+  long got = egd_sys6(SYS_mmap, at, more, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
   if (got < 0) return (int)got;
   table->mapped += more;
   return 0;
@@ -31,8 +31,22 @@ void *egd_table_add(struct egd_table *table, size_t size) {
   return at;
 }
 
+static long reserve(uint64_t begin, uint64_t end, int how) {
+  return egd_sys6(SYS_mmap, begin, end - begin, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | how, -1, 0);
+}
+
 void egd_scratch_release(void) {
-  egd_sys2(SYS_munmap, EGD_SCRATCH_BASE, EGD_SCRATCH_END - EGD_SCRATCH_BASE);
+  reserve(EGD_SCRATCH_BASE, EGD_SCRATCH_END, MAP_FIXED);
+}
+
+void egd_loader_release(void) {
+  reserve(EGD_LOADER_BASE, EGD_LOADER_END, MAP_FIXED);
+}
+
+int egd_image_reserve(void) {
+  long at = reserve(EGD_SCRATCH_BASE, EGD_SCRATCH_END, MAP_FIXED_NOREPLACE);
+  if (at >= 0) at = reserve(EGD_LOADER_BASE, EGD_LOADER_END, MAP_FIXED_NOREPLACE);
+  return at < 0 ? (int)at : 0;
 }
 
 int64_t egd_table_read_file(struct egd_table *table, const char *path) {

@@ -31,8 +31,11 @@ enum egd_scratch_window {
 void egd_table_init(struct egd_table *table, enum egd_scratch_window window);
 /// `size` more bytes at the end of the table, cleared, 8-byte aligned if all sizes are. NULL: out of memory (nothing changed).
 void *egd_table_add(struct egd_table *table, size_t size);
-/// Unmap all windows.
+/// Give the memory of all windows back. Their addresses stay reserved: whoever maps memory wherever it finds room (MPICH's
+/// windows) must not find room here, since it would be in no image.
 void egd_scratch_release(void);
+/// The same for the loader's window, in a process that it restored.
+void egd_loader_release(void);
 
 /// Append the content of a file and a NUL to the table. Returns the number of bytes (without the NUL) or -errno.
 int64_t egd_table_read_file(struct egd_table *table, const char *path);

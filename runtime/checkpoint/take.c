@@ -323,7 +323,8 @@ static __attribute__((noinline)) int save(struct egd_capture *capture, int *ret_
 static __attribute__((noinline)) int arrive(void) {
   uint32_t others = stage.resume.threads - 1, resumed;
   while ((resumed = atomic_load(&stage.resumed)) < others) futex_wait(&stage.resumed, resumed, 0);
-  egd_sys2(SYS_munmap, EGD_LOADER_BASE, EGD_LOADER_END - EGD_LOADER_BASE);
+  egd_loader_release();
+  egd_scratch_release();
   release_threads();
   return EGD_IMAGE_RESTORED;
 }

@@ -219,7 +219,7 @@ static int write_file(struct egd_capture *capture, uint64_t *ret_bytes) {
     return -ENAMETOOLONG;
   long room =
       egd_sys6(SYS_mmap, EGD_SCRATCH_BASE + EGD_WINDOW_READER * EGD_SCRATCH_WINDOW, BUFFER_BYTES + EGD_IMAGE_PAGE,
-               PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+               PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
   if (room < 0) return (int)room;
   capture->buffer = (char *)room;
   struct egd_image_header *header = (void *)(capture->buffer + BUFFER_BYTES);
