@@ -206,10 +206,10 @@ static void print_text(const struct options *options, const struct egd_sim_repor
     tell(options, report->failing, stdout);
     return;
   }
-  printf("%llu runs, nothing violated: %llu processes and %llu nodes died, %llu recoveries, %llu steps replayed as "
+  printf("%llu run%s, nothing violated: %llu processes and %llu nodes died, %llu recoveries, %llu steps replayed as "
          "before, "
          "%llu messages, %llu outputs, %llu file changes, %llu images\n",
-         (unsigned long long)report->runs, (unsigned long long)sum->process_deaths,
+         (unsigned long long)report->runs, report->runs == 1 ? "" : "s", (unsigned long long)sum->process_deaths,
          (unsigned long long)sum->node_deaths, (unsigned long long)sum->recoveries, (unsigned long long)sum->replayed,
          (unsigned long long)sum->admissions, (unsigned long long)sum->outputs, (unsigned long long)sum->acts,
          (unsigned long long)sum->images);

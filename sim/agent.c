@@ -389,7 +389,7 @@ static struct sim_piece replica_piece(struct sim_world *w, const struct sim_repl
   piece.polls = replica->polls;
   piece.head = replica->bytes.head;
   piece.data = sim_alloc(w, piece.head - piece.position + 1);
-  memcpy(piece.data, replica->bytes.data, piece.head - piece.position);
+  if (piece.head > piece.position) memcpy(piece.data, replica->bytes.data, piece.head - piece.position);
   return piece;
 }
 
