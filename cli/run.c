@@ -228,7 +228,7 @@ static bool injections(const struct command *command, struct egd_injection **lis
 static void say_start(const struct run_options *run, const struct run_job *job, const struct egd_plan *plan,
                       const char *program) {
   char guarantees[256], nodes[64] = "";
-  egd_plan_describe(plan, guarantees, sizeof(guarantees));
+  egd_plan_describe(plan, run->nodes + run->spares, guarantees, sizeof(guarantees));
   if (run->nodes + run->spares > 1)
     snprintf(nodes, sizeof(nodes), " on %u nodes%s", run->nodes, run->spares ? " and spares" : "");
   const char *slash = strrchr(program, '/');

@@ -87,6 +87,7 @@ enum egd_rank_note {
   EGD_NOTE_MPI_INITIALIZED = 1u << 0, // the UCP drop-in was reached
   EGD_NOTE_FINALIZED = 1u << 1,       // MPI_Finalize returned
   EGD_NOTE_THREADS = 1u << 2,         // more than one thread exists
+  EGD_NOTE_VERDICT = 1u << 3,         // the runtime ended the rank: it said why, a restart would not help
 };
 
 // Named points at which a fault can be injected (egida run --inject).

@@ -154,17 +154,20 @@ int egd_plan_compile(const char *text, size_t length, const char *display_name, 
   return status;
 }
 
-const char *egd_plan_describe(const struct egd_plan *plan, char *buffer, size_t size) {
+const char *egd_plan_describe(const struct egd_plan *plan, uint32_t nnodes, char *buffer, size_t size) {
   struct egd_text text = {buffer, size, 0};
   if (size > 0) buffer[0] = '\0';
   if (!(plan->flags & EGD_PLAN_LOG_DETERMINANTS)) {
     egd_text_string(&text, "transport only: any failure ends the job");
     return buffer;
   }
-  egd_text_string(&text, "pessimistic logging, no survivor rolls back, survives any number of process failures and ");
-  if (plan->determinant_store == EGD_DETERMINANT_SHARED_DISK) {
-    egd_text_string(&text, "of node failures (determinants on the shared disk)");
+  egd_text_string(&text, "pessimistic logging, no survivor rolls back, survives any number of process failures");
+  if (nnodes == 1 && plan->determinant_store == EGD_DETERMINANT_PROCESSES) {
+    egd_text_string(&text, " (determinants in memory that outlives them)");
+  } else if (plan->determinant_store == EGD_DETERMINANT_SHARED_DISK) {
+    egd_text_string(&text, " and of node failures (determinants on the shared disk)");
   } else {
+    egd_text_string(&text, " and ");
     egd_text_number(&text, plan->f);
     egd_text_string(&text, plan->f == 1 ? " node failure at a time" : " node failures at a time");
     egd_text_string(&text, " (determinants in the memory of ");

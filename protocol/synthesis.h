@@ -19,8 +19,8 @@ int egd_plan_compile(const char *text, size_t length, const char *display_name, 
                      egd_report_fn report, void *context);
 
 /// One line (no newline) on what the plan guarantees, for the start line of a run. Writes at most `size` bytes, always
-/// NUL-terminated if size > 0. Returns `buffer`.
-const char *egd_plan_describe(const struct egd_plan *plan, char *buffer, size_t size);
+/// NUL-terminated if size > 0. With one node nothing is promised for lost nodes by memory. Returns `buffer`.
+const char *egd_plan_describe(const struct egd_plan *plan, uint32_t nnodes, char *buffer, size_t size);
 
 /// The second half of egd_plan_compile, for a specification that was parsed and passed the checker.
 int egd_plan_bind(const struct egd_spec *spec, const char *text, size_t length, struct egd_plan *ret_plan,

@@ -42,7 +42,7 @@ static void exited(struct egd_controller *c, struct rank *rank, int code) {
   if (code == 0) {
     rank->phase = RANK_FINISHED;
     egd_controller_complete_if_done(c);
-  } else if (code == EGD_EXIT_JOB_VERDICT) {
+  } else if (code == EGD_EXIT_JOB_VERDICT && (rank->notes & EGD_NOTE_VERDICT)) {
     egd_controller_finish(c, EGD_STORE_VERDICT, code, "rank %u cannot go on (its message is above); the job ends",
                           rank->number);
   } else {

@@ -84,5 +84,6 @@ void egd_die(const char *format, ...) {
   va_start(args, format);
   say(format, args);
   va_end(args);
+  if (egd_rank.cb) atomic_fetch_or(&egd_rank.cb->notes, EGD_NOTE_VERDICT);
   for (;;) egd_sys1(SYS_exit_group, EGD_EXIT_VERDICT);
 }

@@ -24,7 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   // Refused with a reason, or accepted in silence.
   if ((status == EGD_OK) != (reports == 0)) abort();
   char line[16];
-  if (status == EGD_OK && strlen(egd_plan_describe(&plan, line, sizeof(line))) >= sizeof(line)) abort();
+  if (status == EGD_OK && strlen(egd_plan_describe(&plan, 1, line, sizeof(line))) >= sizeof(line)) abort();
   free(text);
   return 0;
 }

@@ -47,7 +47,7 @@ static void shipped(void) {
          plan.message_store == EGD_MESSAGE_SELF && plan.checkpoint_protocol == EGD_CHECKPOINT_INDEPENDENT &&
          plan.f == 1 && plan.checkpoint_interval_ns == 60000000000ull && strcmp(plan.name, "pessimistic") == 0,
      "pessimistic.egd");
-  egd_plan_describe(&plan, line, sizeof(line));
+  egd_plan_describe(&plan, 3, line, sizeof(line));
   ok(strstr(line, "1 node failure at a time") && strstr(line, "every 1 min") && !strchr(line, '\n'), "described: %s",
      line);
   ok(compile_file("specs", "default.egd", &other) == EGD_OK && strcmp(other.name, "default") == 0, "default.egd");
@@ -57,16 +57,16 @@ static void shipped(void) {
   ok(compile_file("specs", "pessimistic-nfs.egd", &plan) == EGD_OK && plan.flags == (LOGGING | IMAGES) &&
          plan.determinant_store == EGD_DETERMINANT_SHARED_DISK,
      "pessimistic-nfs.egd");
-  egd_plan_describe(&plan, line, sizeof(line));
+  egd_plan_describe(&plan, 3, line, sizeof(line));
   ok(strstr(line, "shared disk"), "described: %s", line);
   ok(compile_file("specs", "none.egd", &plan) == EGD_OK && plan.flags == 0 &&
          plan.determinant_store == EGD_DETERMINANT_NONE && plan.message_store == EGD_MESSAGE_NONE &&
          plan.checkpoint_protocol == EGD_CHECKPOINT_NONE,
      "none.egd");
-  egd_plan_describe(&plan, line, sizeof(line));
+  egd_plan_describe(&plan, 3, line, sizeof(line));
   ok(strstr(line, "any failure ends the job"), "described: %s", line);
   char tiny[4];
-  ok(strcmp(egd_plan_describe(&plan, tiny, sizeof(tiny)), "tra") == 0, "a short buffer is respected");
+  ok(strcmp(egd_plan_describe(&plan, 3, tiny, sizeof(tiny)), "tra") == 0, "a short buffer is respected");
 }
 
 #define RECEIVE "receive: determinant : {source, ssn, dest, dsn} Log determinant synchronously on NFS disk\n"
