@@ -32,9 +32,9 @@ void egd_spill_map(void) {
   if (fd >= 0) {
     egd_sys3(SYS_dup3, fd, SPILL_FD, O_CLOEXEC);
     egd_sys1(SYS_close, fd);
-    if (egd_sys2(SYS_ftruncate, SPILL_FD, size) == 0)
-      at = egd_sys6(SYS_mmap, EGD_SPILL_BASE, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED,
-                    SPILL_FD, 0);
+    // Its length follows what is reserved: many file systems have no files as long as the mapping.
+    at = egd_sys6(SYS_mmap, EGD_SPILL_BASE, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED,
+                  SPILL_FD, 0);
   }
   if (at != (long)EGD_SPILL_BASE) egd_die("cannot make or map %s (error %d)", path, fd < 0 ? (int)-fd : (int)-at);
 }
