@@ -43,4 +43,9 @@ check("history", 6, ["--nodes", "3", "--spares", "1", "--inject", "node:1@0.7s",
 check("ring", 4, ["--nodes", "2", "--inject", "agent:1@0.8s"], word="")
 check("history", 4, ["--nodes", "2", "--inject", "kill:3@1s"], spec="pessimistic-nfs")
 check("ring", 4, ["--nodes", "2", "--spares", "1", "--inject", "node:0@1s"], spec="pessimistic-nfs")
+# images may begin while a rank waits for its determinants in the middle of a file operation
+for name in ("files", "fortran_files", "cxx"):
+    for _ in range(2):
+        check(name, 4, ["--nodes", "2", "--interval", "200ms", "--inject", "node:1@1.08s"])
+    check(name, 4, ["--nodes", "2", "--interval", "50ms", "--inject", "kill:3@1.08s"])
 tap.end()
