@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "common/log.h"
 
 void egd_pmi1_init(struct egd_pmi1 *pmi, uint32_t rank, uint32_t size, int fd,
                    void (*request)(void *arg, struct egd_pmi1 *pmi), void *arg) {
@@ -61,9 +60,6 @@ static bool command(struct egd_pmi1 *pmi, const char *line) {
   if (pmi->in_spawn) {
     if (strcmp(line, "endcmd") != 0) return true;
     pmi->in_spawn = false;
-    // MPICH's own message gives no reason.
-    egd_log("rank %u called MPI_Comm_spawn, which egida does not support; start all ranks with 'egida run -n N'",
-            pmi->rank);
     return answer(pmi, "cmd=spawn_result rc=-1 msg=MPI_Comm_spawn_is_not_supported_by_Egida");
   }
   if (strncmp(line, "mcmd=spawn", 10) == 0) {

@@ -6,4 +6,3 @@ tests_unit_common_loop_LDADD = libegd_common.la $(JANSSON_LIBS)
 tests_unit_common_files_SOURCES = tests/unit/common_files.c tests/unit/tap_store.h
 tests_unit_common_files_LDADD = libegd_common.la $(JANSSON_LIBS)
 tests_unit_pmi1_SOURCES = tests/unit/pmi1.c tests/unit/tap_store.h pmix_agent/pmi1.c pmix_agent/pmi1.h
-tests_unit_pmi1_LDADD = libegd_common.la $(JANSSON_LIBS)
