@@ -2,6 +2,8 @@
 // Without these the dynamic linker would end the program with a message that helps nobody.
 //
 // ucp.h is not included: the functions are defined under their assembler names, without their types.
+#include <dlfcn.h>
+#include <stdbool.h>
 #include "runtime/rank.h"
 
 #define UNSUPPORTED(name)                                                                                              \
@@ -78,3 +80,42 @@ UNSUPPORTED(ucp_worker_print_info)
 UNSUPPORTED(ucp_context_print_info)
 UNSUPPORTED(ucp_config_print)
 UNSUPPORTED(ucp_lib_query)
+
+// ---- processes that the program wants to start --------------------------------------------------
+
+// The launcher answers MPICH's request with an error, which MPICH passes on without the reason.
+static void *refused(const char *name, int root, int comm) {
+  static bool said;
+  int rank = root;
+  int (*comm_rank)(int, int *) = (int (*)(int, int *))dlsym(RTLD_NEXT, "PMPI_Comm_rank");
+  if (comm_rank) comm_rank(comm, &rank);
+  if (rank == root && !said && egd_rank.seg) {
+    said = true;
+    egd_say("the program called %s, which egida does not support; start all ranks with 'egida run -n N'", name);
+  }
+  void *next = dlsym(RTLD_NEXT, name);
+  if (!next) egd_die("the program's MPI library has no %s", name);
+  return next;
+}
+
+#define SPAWN(name)                                                                                                    \
+  __attribute__((visibility("default"))) int name(const char *command, char **argv, int n, int info, int root,         \
+                                                  int comm, int *intercomm, int *codes);                               \
+  int name(const char *command, char **argv, int n, int info, int root, int comm, int *intercomm, int *codes) {        \
+    int (*next)(const char *, char **, int, int, int, int, int *, int *) = refused(#name, root, comm);                 \
+    return next(command, argv, n, info, root, comm, intercomm, codes);                                                 \
+  }
+SPAWN(MPI_Comm_spawn)
+SPAWN(PMPI_Comm_spawn)
+
+#define SPAWN_MULTIPLE(name)                                                                                           \
+  __attribute__((visibility("default"))) int name(int count, char **commands, char ***argvs, const int *n,             \
+                                                  const int *infos, int root, int comm, int *intercomm, int *codes);   \
+  int name(int count, char **commands, char ***argvs, const int *n, const int *infos, int root, int comm,              \
+           int *intercomm, int *codes) {                                                                               \
+    int (*next)(int, char **, char ***, const int *, const int *, int, int, int *, int *) =                            \
+        refused(#name, root, comm);                                                                                    \
+    return next(count, commands, argvs, n, infos, root, comm, intercomm, codes);                                       \
+  }
+SPAWN_MULTIPLE(MPI_Comm_spawn_multiple)
+SPAWN_MULTIPLE(PMPI_Comm_spawn_multiple)
