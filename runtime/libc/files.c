@@ -28,12 +28,25 @@ static long forgive(const struct egd_row *row, long r, bool existed) {
   return r;
 }
 
+bool egd_act_after_intent(void) {
+  uint32_t incarnation = atomic_load(&egd_rank.cb->incarnation);
+  egd_visible_act();
+  return atomic_load(&egd_rank.cb->incarnation) != incarnation;
+}
+
 long egd_policy_change(struct egd_call *c, const struct egd_row *row) {
   if (!egd_rank.logging) return egd_raw(c);
   struct egd_intent intent = {0};
   int64_t existed, value;
   uint32_t aux = (uint32_t)c->nr;
-  if (egd_take(EGD_EVENT_INTENT, aux, &existed, &intent, sizeof intent, NULL)) {
+  bool repeated = egd_take(EGD_EVENT_INTENT, aux, &existed, &intent, sizeof intent, NULL);
+  if (!repeated) {
+    existed = row->target && exists(row->flags & EGD_ROW_AT ? (int)c->a[row->target - 2] : AT_FDCWD,
+                                    (const char *)c->a[row->target - 1]);
+    egd_event_log(EGD_EVENT_INTENT, aux, existed, &intent, sizeof intent);
+    repeated = egd_act_after_intent();
+  }
+  if (repeated) {
     if (egd_take(EGD_EVENT_SYSCALL, aux, &value, NULL, 0, NULL)) {
       if (c->nr == SYS_ftruncate && value == 0) {
         struct egd_file *file = egd_file_of((int)c->a[0]);
@@ -45,13 +58,6 @@ long egd_policy_change(struct egd_call *c, const struct egd_row *row) {
     egd_event_log(EGD_EVENT_SYSCALL, aux, r, NULL, 0);
     return r;
   }
-  if (row->target)
-    existed =
-        exists(row->flags & EGD_ROW_AT ? (int)c->a[row->target - 2] : AT_FDCWD, (const char *)c->a[row->target - 1]);
-  else
-    existed = 0;
-  egd_event_log(EGD_EVENT_INTENT, aux, existed, &intent, sizeof intent);
-  egd_visible_act();
   long r = egd_raw(c);
   egd_event_log(EGD_EVENT_SYSCALL, aux, r, NULL, 0);
   return r;
@@ -203,7 +209,9 @@ long egd_policy_open(struct egd_call *c, const struct egd_row *row) {
   if (creates && !cut_off) {
     existed = exists(o.folder, o.path);
     egd_event_log(EGD_EVENT_INTENT, aux, existed, &intent, sizeof intent);
-    egd_visible_act();
+    cut_off = egd_act_after_intent();
+    if (cut_off && egd_take(EGD_EVENT_SYSCALL, aux, &value, &info, sizeof info, NULL))
+      return value < 0 ? value : open_again(&o, value, &info);
   }
   long flags = o.flags;
   if (cut_off && !existed) flags &= ~O_EXCL; // it is there because we made it

@@ -89,6 +89,9 @@ enum egd_signals_ran egd_interrupted_before(void);
 enum egd_signals_ran egd_blocked(struct egd_call *call, long *ret_result);
 /// Run the call; a signal that interrupts it is delivered, and the call restarted where the handler asks for that.
 long egd_run(struct egd_call *call, const struct egd_row *row);
+/// egd_visible_act between an intent and its operation. True: this rank goes on from an image taken during the wait, in a
+/// later incarnation: the operation may have been done and its result may stand in the log.
+bool egd_act_after_intent(void);
 /// egd_say once per `told`.
 #define EGD_SAY_ONCE(...)                                                                                              \
   do {                                                                                                                 \

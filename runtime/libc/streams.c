@@ -140,7 +140,19 @@ static long write_file(struct egd_call *c, const struct egd_row *row, struct egd
   int64_t value, existed;
   uint32_t aux = (uint32_t)c->nr;
   if (!file->writable || t->length == 0) return egd_raw(c); // fails, or nothing: the same each time
-  if (egd_take(EGD_EVENT_INTENT, aux, &existed, &intent, sizeof intent, NULL)) {
+  bool repeated = egd_take(EGD_EVENT_INTENT, aux, &existed, &intent, sizeof intent, NULL);
+  if (!repeated) {
+    struct stat st;
+    egd_sys2(SYS_fstat, fd, &st);
+    intent = (struct egd_intent){st.st_dev, st.st_ino, 0, t->length, (uint64_t)st.st_size};
+    if (file->append)
+      intent.offset = intent.size_before;
+    else
+      intent.offset = t->offset >= 0 ? (uint64_t)t->offset : (uint64_t)egd_sys3(SYS_lseek, fd, 0, SEEK_CUR);
+    egd_event_log(EGD_EVENT_INTENT, aux, 1, &intent, sizeof intent);
+    repeated = egd_act_after_intent();
+  }
+  if (repeated) {
     if (intent.length != t->length)
       egd_die("replay: %lu bytes are written to %s where the log has %lu", t->length, file->path, intent.length);
     if (egd_take(EGD_EVENT_SYSCALL, aux, &value, NULL, 0, NULL)) {
@@ -153,15 +165,6 @@ static long write_file(struct egd_call *c, const struct egd_row *row, struct egd
     egd_event_log(EGD_EVENT_SYSCALL, aux, r, NULL, 0);
     return r;
   }
-  struct stat st;
-  egd_sys2(SYS_fstat, fd, &st);
-  intent = (struct egd_intent){st.st_dev, st.st_ino, 0, t->length, (uint64_t)st.st_size};
-  if (file->append)
-    intent.offset = intent.size_before;
-  else
-    intent.offset = t->offset >= 0 ? (uint64_t)t->offset : (uint64_t)egd_sys3(SYS_lseek, fd, 0, SEEK_CUR);
-  egd_event_log(EGD_EVENT_INTENT, aux, 1, &intent, sizeof intent);
-  egd_visible_act();
   long r = egd_run(c, row);
   egd_event_log(EGD_EVENT_SYSCALL, aux, r, NULL, 0);
   return r;
