@@ -45,10 +45,22 @@ static struct egd_gate_position position_of(const struct egd_mover *mover, uint3
   return position;
 }
 
+#define CUT_PASSES 1000
+
 uint64_t egd_mover_cut(struct egd_mover *mover) {
   if (!mover->logs_determinants) return egd_gate_cut(&mover->gate, mover->now, mover->last, 0);
+  // The positions must be those of one moment: if a rank sent and another admitted between two looks, the later one would depend on what the
+  // cut does not hold. Two equal passes prove that nothing happened in between.
+  for (unsigned pass = 0; pass < CUT_PASSES; pass++) {
+    bool same = pass > 0;
+    for (uint32_t i = 0; i < mover->nlocal; i++) {
+      struct egd_gate_position now = position_of(mover, mover->local[i]);
+      same = same && now.determinants == mover->now[i].determinants && now.polls == mover->now[i].polls;
+      mover->now[i] = now;
+    }
+    if (same) break;
+  }
   for (uint32_t i = 0; i < mover->nlocal; i++) {
-    mover->now[i] = position_of(mover, mover->local[i]);
     // A rank that was just restarted may say less for a moment than its predecessor did.
     if (mover->last[i].polls != UINT64_MAX && mover->now[i].polls < mover->last[i].polls)
       mover->now[i].polls = mover->last[i].polls;
@@ -313,6 +325,12 @@ static struct egd_gate_position held_by_enough(struct egd_mover *mover, uint32_t
   return best;
 }
 
+static bool is_anybody_coming(const struct egd_mover *mover) {
+  for (uint32_t rank = 0; rank < mover->nranks; rank++)
+    if (mover->is_adopting[rank]) return true;
+  return false;
+}
+
 void mover_determinants_stable(struct egd_mover *mover) {
   if (mover->broken) return;
   uint64_t stable = egd_gate_stable(&mover->gate);
@@ -333,7 +351,8 @@ void mover_determinants_stable(struct egd_mover *mover) {
     mover->stable = stable;
     if (mover->options.callbacks.stable) mover->options.callbacks.stable(mover->options.callbacks.arg, stable);
   }
-  if (!mover->was_safe && stable >= mover->view_cut && egd_mover_is_safe(mover)) {
+  // Later cuts don't count: there is always a newer one while ranks run.
+  if (!mover->was_safe && mover->epoch && stable >= mover->view_cut && !is_anybody_coming(mover)) {
     mover->was_safe = true;
     if (mover->options.callbacks.safe) mover->options.callbacks.safe(mover->options.callbacks.arg, mover->epoch);
   }

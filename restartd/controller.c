@@ -70,6 +70,9 @@ static void end_resuming(struct egd_controller *c) {
 }
 
 static void begin_job(struct egd_controller *c) {
+  // A rank whose determinants nobody else holds yet would be lost with its node.
+  for (uint32_t n = 0; n < c->nnodes; n++)
+    if (c->nodes[n].alive && c->nodes[n].safe_epoch < c->epoch) return;
   for (uint32_t r = 0; r < c->nranks; r++) {
     const struct rank *rank = &c->ranks[r];
     bool ready =
@@ -175,6 +178,7 @@ static void on_hello(struct egd_controller *c, struct client *client, json_t *me
   if (c->started) egd_link_send(node->link, json_pack("{ss}", "op", "begin"));
   if (c->epoch > 0) {
     c->anew_sent = false;
+    egd_controller_send_first_view(c, node);
     egd_controller_send_view(c);
   }
   egd_controller_advance(c);
@@ -229,12 +233,14 @@ static void on_json(void *arg, struct egd_link *link, json_t *message) {
     egd_controller_advance(c);
   } else if (strcmp(op, "anew-done") == 0) {
     node->anew_done = (uint32_t)json_integer_value(json_object_get(message, "birth"));
+    node->safe_epoch = 0; // what was held is forgotten
     egd_controller_advance(c);
   } else if (strcmp(op, "trouble") == 0 || strcmp(op, "broken") == 0) {
     on_trouble(c, node, message);
   } else if (strcmp(op, "safe") == 0) {
     node->safe_epoch = (uint64_t)json_integer_value(json_object_get(message, "epoch"));
     egd_controller_look_safe(c);
+    if (!c->started) egd_controller_advance(c);
   } else if (strcmp(op, "ended") == 0) {
     node->ended = true;
   } else {

@@ -50,23 +50,23 @@ void egd_controller_send_all(struct egd_controller *c, json_t *message) {
   json_decref(message);
 }
 
-void egd_controller_send_view(struct egd_controller *c) {
+// `newcomer`: ranks that it is still to adopt are shown where they were lost.
+static json_t *pack_view(const struct egd_controller *c, const struct node *newcomer) {
   json_t *nodes = json_array(), *home = json_array();
-  c->epoch++;
   for (uint32_t n = 0; n < c->nnodes; n++)
     json_array_append_new(nodes, json_pack("{sb si ss}", "alive", c->nodes[n].alive, "incarnation",
                                            c->nodes[n].incarnation, "address", c->nodes[n].address));
-  for (uint32_t r = 0; r < c->nranks; r++) json_array_append_new(home, json_integer(c->ranks[r].home));
-  egd_controller_send_all(
-      c, json_pack("{ss sI so so}", "op", "view", "epoch", (json_int_t)c->epoch, "nodes", nodes, "home", home));
+  for (uint32_t r = 0; r < c->nranks; r++) {
+    const struct rank *rank = &c->ranks[r];
+    bool is_to_come = newcomer && rank->home == newcomer->number && rank->phase == RANK_TO_ADOPT;
+    json_array_append_new(home, json_integer(is_to_come ? rank->from_node : rank->home));
+  }
+  return json_pack("{ss sI so so}", "op", "view", "epoch", (json_int_t)c->epoch, "nodes", nodes, "home", home);
 }
 
-bool egd_controller_view_is_followed(const struct egd_controller *c) {
-  for (uint32_t n = 0; n < c->nnodes; n++) {
-    const struct node *node = &c->nodes[n];
-    if (node->alive && (!node->greeted || !node->link || node->acked_epoch < c->epoch)) return false;
-  }
-  return c->epoch > 0;
+void egd_controller_send_view(struct egd_controller *c) {
+  c->epoch++;
+  egd_controller_send_all(c, pack_view(c, NULL));
 }
 
 static int read_pid(const char *path) {
@@ -81,6 +81,27 @@ static int watchdog_of(const struct egd_controller *c, const struct node *node, 
   char path[PATH_MAX];
   snprintf(path, sizeof(path), "%s/node-%u/watchdog-%u.pid", c->job_dir, node->number, rank);
   return read_pid(path);
+}
+
+// An agent takes the ranks of its first view for ranks that run there already.
+void egd_controller_send_first_view(struct egd_controller *c, struct node *node) {
+  for (uint32_t r = 0; r < c->nranks; r++) {
+    struct rank *rank = &c->ranks[r];
+    bool unborn = rank->phase == RANK_UP && rank->recovering && rank->from_node != rank->home && rank->pid == 0;
+    if (rank->home != node->number || !unborn) continue;
+    int watchdog = watchdog_of(c, node, r);
+    // Its adoption ended with the agent before.
+    if (watchdog <= 0 || kill(watchdog, 0) != 0) rank->phase = RANK_TO_ADOPT;
+  }
+  egd_link_send(node->link, pack_view(c, node));
+}
+
+bool egd_controller_view_is_followed(const struct egd_controller *c) {
+  for (uint32_t n = 0; n < c->nnodes; n++) {
+    const struct node *node = &c->nodes[n];
+    if (node->alive && (!node->greeted || !node->link || node->acked_epoch < c->epoch)) return false;
+  }
+  return c->epoch > 0;
 }
 
 static bool has_living_watchdog(const struct egd_controller *c, const struct node *node) {

@@ -137,6 +137,8 @@ bool egd_controller_start_agent(struct egd_controller *c, struct node *node, boo
 void egd_controller_send(struct egd_controller *c, uint32_t node, json_t *message); // steals
 void egd_controller_send_all(struct egd_controller *c, json_t *message);            // steals
 void egd_controller_send_view(struct egd_controller *c);
+/// To an agent that comes to a running job, before the view that all get.
+void egd_controller_send_first_view(struct egd_controller *c, struct node *node);
 bool egd_controller_view_is_followed(const struct egd_controller *c);
 /// The agent's process is gone: another one takes over, or the node is lost.
 void egd_controller_agent_gone(struct egd_controller *c, struct node *node);
