@@ -99,7 +99,7 @@ static void output_piece(uint32_t stream, const void *data, uint32_t length) {
   for (;;) {
     uint64_t position = egd_rt.state->output, head = atomic_load(&cb->output_head);
     if (position < head) { // went out before
-      if (head - position <= EGD_OUTPUT_RING &&
+      if (head - position <= EGD_OUTPUT_RING && position >= egd_rt.output_from &&
           (ring_differs(position, &record, sizeof(record)) || ring_differs(position + sizeof(record), data, length))) {
         egd_say(
             "replay diverged: output on stream %u at byte %lu of the output log differs from what was printed before",

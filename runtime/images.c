@@ -17,6 +17,10 @@ static struct {
   uint64_t determinants;
   uint64_t stall_begin_ns;
   uint64_t *consumed; // [nranks]
+  bool outside;       // the image has to outlive the node
+  struct {
+    uint64_t determinants, polls;
+  } * positions; // [nranks] of the ranks on this node, if outside
   char path[PATH_SIZE];
 } shot;
 
@@ -88,7 +92,37 @@ static void image_finished(void *arg, int status, uint64_t bytes, uint64_t write
   atomic_store(&cb->attention, 1);
 }
 
+// An image that outlives the node must not know more than what outlives it: it is written when all that the ranks of this node had done at
+// its moment is stable outside. In the writer, so that only a synchronous image waits.
+static void wait_until_stable(void) {
+  struct egd_segment *seg = egd_rank.seg;
+  for (uint32_t rank = 0; shot.outside && rank < egd_rank.nranks; rank++) {
+    struct egd_rank_cb *cb = egd_cb(seg, rank);
+    while (!atomic_load(&egd_rank.cb->quiesce) && shot.positions[rank].determinants != UINT64_MAX &&
+           (atomic_load(&cb->determinant_stable) < shot.positions[rank].determinants ||
+            atomic_load(&cb->polls_stable) < shot.positions[rank].polls)) {
+      egd_ring_doorbell();
+      struct timespec pause = {.tv_nsec = 1000000};
+      egd_sys2(SYS_nanosleep, &pause, 0);
+    }
+  }
+}
+
+static void note_positions(void) {
+  struct egd_segment *seg = egd_rank.seg;
+  shot.outside = seg->nnodes > 1 || seg->plan.determinant_store == EGD_DETERMINANT_SHARED_DISK;
+  if (!shot.outside) return;
+  if (!shot.positions) shot.positions = egd_calloc(egd_rank.nranks * sizeof(*shot.positions));
+  for (uint32_t rank = 0; rank < egd_rank.nranks; rank++) {
+    struct egd_rank_cb *cb = egd_cb(seg, rank);
+    bool here = atomic_load(&seg->home[rank]) == seg->node;
+    shot.positions[rank].determinants = here ? atomic_load(&cb->determinant_head) : UINT64_MAX;
+    shot.positions[rank].polls = here ? atomic_load(&cb->polls) : 0;
+  }
+}
+
 static void image_begun(void *arg) {
+  wait_until_stable();
   egd_fault(EGD_FAULT_CHECKPOINT, shot.number);
 }
 
@@ -104,6 +138,7 @@ static bool take_image(bool async) {
   if (!shot.consumed) shot.consumed = egd_calloc(egd_rank.nranks * sizeof(uint64_t));
   for (uint32_t peer = 0; peer < egd_rank.nranks; peer++) shot.consumed[peer] = egd_channel_consumed(peer);
   image_path(shot.path, shot.number);
+  note_positions();
 
   static struct { uint64_t begin, end; } excluded[2];
   excluded[0].begin = EGD_SEGMENT_BASE;
@@ -128,7 +163,7 @@ static bool take_image(bool async) {
       .begun = image_begun,
   };
   struct egd_log_snapshot snapshot = {0};
-  if (seg->nnodes > 1 || seg->plan.determinant_store == EGD_DETERMINANT_SHARED_DISK || atomic_load(&cb->quiesce)) {
+  if (shot.outside || atomic_load(&cb->quiesce)) {
     egd_log_snapshot_make(&snapshot);
     request.extras = snapshot.extras;
     request.nextras = snapshot.nextras;
@@ -291,6 +326,13 @@ static void restored(void) {
   egd_channels_restored();
   egd_rt.images_asked = atomic_load(&cb->image_request);
   egd_rt.replay_begin = egd_rt.state->determinants;
+  // A job that is resumed has no logs but the images': it goes on from there.
+  if (egd_rt.state->determinants > atomic_load(&cb->determinant_head)) {
+    atomic_store(&cb->determinant_tail, egd_rt.state->determinants);
+    atomic_store(&cb->determinant_newest, egd_rt.state->determinants);
+    atomic_store(&cb->determinant_head, egd_rt.state->determinants);
+  }
+  if (egd_rt.state->polls > atomic_load(&cb->polls)) atomic_store(&cb->polls, egd_rt.state->polls);
   egd_engine_recover(&egd_rt.engine, atomic_load(&cb->determinant_head), atomic_load(&cb->polls));
   egd_rank.replaying = egd_rt.engine.replaying;
   atomic_store(&cb->state, egd_rank.replaying ? EGD_RANK_REPLAYING : EGD_RANK_RUNNING);

@@ -27,11 +27,14 @@ static void add_offset(struct egd_log_snapshot *snapshot, uint64_t offset, uint6
 }
 
 // Blocks up to the tail, and the payload of the records in them.
-static void add_channel(struct egd_log_snapshot *snapshot, const struct egd_channel *channel, uint64_t oldest_record,
-                        uint64_t oldest_block) {
-  uint64_t tail = atomic_load(&channel->tail), at = oldest_record, block = oldest_block, from = block;
+// An image taken in a replay ends where the replay is: what the log holds beyond may belong to a future that a lost node takes with it.
+static void add_channel(struct egd_log_snapshot *snapshot, struct egd_channel *channel,
+                        const struct egd_log_cursor *oldest, uint64_t sent) {
+  uint64_t at = oldest->offset, block = oldest->block, from = block, ssn = oldest->ssn;
   if (!atomic_load(&channel->head)) return;
-  while (at != tail) {
+  uint64_t end = atomic_load(&channel->published);
+  if (sent < end) end = sent > ssn ? sent : ssn;
+  while (ssn < end) {
     const struct egd_record *record = egd_at(egd_rank.seg, at);
     if (record->kind == EGD_RECORD_LINK) {
       add_offset(snapshot, from, at + 64 - from);
@@ -45,8 +48,11 @@ static void add_channel(struct egd_log_snapshot *snapshot, const struct egd_chan
       e = extent->next;
     }
     at += egd_record_size(record);
+    ssn++;
   }
-  add_offset(snapshot, from, tail - from);
+  add_offset(snapshot, from, at - from);
+  atomic_store(&channel->tail, at);
+  atomic_store(&channel->published, ssn);
 }
 
 void egd_log_snapshot_make(struct egd_log_snapshot *ret_snapshot) {
@@ -56,11 +62,11 @@ void egd_log_snapshot_make(struct egd_log_snapshot *ret_snapshot) {
   memcpy(ret_snapshot->channels, egd_channel(seg, egd_rank.self, 0), ret_snapshot->channels_size);
   add(ret_snapshot, TAG_CHANNELS, ret_snapshot->channels, ret_snapshot->channels_size);
   for (uint32_t peer = 0; peer < egd_rank.nranks; peer++)
-    add_channel(ret_snapshot, egd_channel(seg, egd_rank.self, peer), egd_rt.log.oldest[peer].offset,
-                egd_rt.log.oldest[peer].block);
+    add_channel(ret_snapshot, (struct egd_channel *)ret_snapshot->channels + peer, &egd_rt.log.oldest[peer],
+                egd_rt.state->peers[peer].sent);
   struct output_counters *output = ret_snapshot->output = egd_alloc(sizeof(*output));
-  *output = (struct output_counters){.position = atomic_load(&egd_rank.cb->output_head),
-                                     .acked = atomic_load(&egd_rank.cb->output_acked)};
+  uint64_t acked = atomic_load(&egd_rank.cb->output_acked), position = egd_rt.state->output;
+  *output = (struct output_counters){.position = position > acked ? position : acked, .acked = acked};
   add(ret_snapshot, TAG_OUTPUT, output, sizeof(*output));
   uint64_t ring = egd_slice(seg, egd_rank.self) + EGD_SLICE_OUTPUT;
   uint64_t begin = output->acked % EGD_OUTPUT_RING, length = output->position - output->acked;
@@ -87,6 +93,7 @@ static void put_back(void *arg, uint64_t tag, uint64_t offset, const void *data,
     atomic_store(&egd_rank.cb->output_head, counters.position);
     atomic_store(&egd_rank.cb->output_taken, counters.acked);
     atomic_store(&egd_rank.cb->output_acked, counters.acked);
+    egd_rt.output_from = counters.acked; // what was printed before is not here to be compared
   } else {
     if (tag & EGD_SPILL_BIT) egd_spill_reserve(tag & ~EGD_SPILL_BIT, length + offset);
     memcpy((unsigned char *)egd_at(seg, tag) + offset, data, length);

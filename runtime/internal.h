@@ -24,6 +24,7 @@ struct egd_runtime {
   uint64_t gave_up_at;           // sum of bounds at which waiting was in vain
   uint32_t idle_polls, spin_limit;
   bool mpi_initialised;
+  uint64_t output_from; // the output ring holds nothing of before this position
   bool delivering; // a message is between channel and adapter: no image now
   int pmi_fd;
   uint32_t images_asked; // last value of cb->image_request that was served
