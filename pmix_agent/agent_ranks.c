@@ -68,8 +68,8 @@ static bool start_watchdog(struct agent *agent, struct agent_rank *rank) {
 
 static void send_run(struct agent *agent, struct agent_rank *rank) {
   rank->run_pending = false;
-  egd_link_send(rank->link,
-                json_pack("{ss si sb}", "op", "run", "incarnation", rank->incarnation, "restore", rank->restore));
+  egd_link_send(rank->link, json_pack("{ss si si sb}", "op", "run", "incarnation", rank->incarnation, "birth",
+                                      atomic_load(&agent->seg->birth), "restore", rank->restore));
 }
 
 void agent_run_rank(struct agent *agent, uint32_t r, uint32_t incarnation, bool restore) {
@@ -195,6 +195,8 @@ static void on_json(void *arg, struct egd_link *link, json_t *message) {
   }
   if (s->rank != rank || rank->link != link) return;
   if (strcmp(op, "died") == 0) {
+    // The report of a process that was killed for a new start-up may come after the new one began.
+    if (json_integer_value(json_object_get(message, "birth")) != atomic_load(&agent->seg->birth)) return;
     agent_hold_death(agent, rank->rank, message);
     return;
   }

@@ -33,9 +33,9 @@ struct watchdog {
   struct exec_birth birth;
   char **environ;
   struct egd_link *agent;
-  uint64_t agent_lost_ns; // 0: there is one
-  int pid, pidfd;         // of the rank; 0, -1: none
-  uint32_t incarnation;
+  uint64_t agent_lost_ns;                   // 0: there is one
+  int pid, pidfd;                           // of the rank; 0, -1: none
+  uint32_t incarnation, start_up;           // start_up: as the agent numbers them (egd_segment.birth)
   int64_t image;                            // the incarnation started from it; -1 = from the program
   bool loading;                             // the loader runs, the image was not accepted yet
   int capture[2];                           // pipes: what escapes interposition on streams 1 and 2
@@ -291,10 +291,11 @@ static void end_of_rank(struct watchdog *w, int status) {
   }
   atomic_store(&cb->state, clean ? EGD_RANK_FINISHED : EGD_RANK_DEAD);
   json_decref(w->death);
-  w->death = json_pack("{ss si si si sb sb si sI sI sI}", "op", "died", "rank", w->rank, "incarnation", w->incarnation,
-                       "status", status, "restored", restored, "fault_done", atomic_load(&cb->fault_done) != 0, "notes",
-                       (int)atomic_load(&cb->notes), "determinants", (json_int_t)atomic_load(&cb->determinant_head),
-                       "sends", (json_int_t)atomic_load(&cb->sends), "polls", (json_int_t)atomic_load(&cb->polls));
+  w->death = json_pack("{ss si si si si sb sb si sI sI sI}", "op", "died", "rank", w->rank, "incarnation",
+                       w->incarnation, "birth", w->start_up, "status", status, "restored", restored, "fault_done",
+                       atomic_load(&cb->fault_done) != 0, "notes", (int)atomic_load(&cb->notes), "determinants",
+                       (json_int_t)atomic_load(&cb->determinant_head), "sends", (json_int_t)atomic_load(&cb->sends),
+                       "polls", (json_int_t)atomic_load(&cb->polls));
   report(w, json_incref(w->death));
   leave_if_done(w);
 }
@@ -383,6 +384,7 @@ static void on_command(void *arg, struct egd_link *link, json_t *message) {
     json_decref(w->death);
     w->death = NULL;
     w->incarnation = incarnation;
+    w->start_up = (uint32_t)json_integer_value(json_object_get(message, "birth"));
     if (json_is_true(json_object_get(message, "restore")))
       start_loader(w, INT64_MAX);
     else
