@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -241,15 +242,20 @@ static void check_process(void) {
   check(n > 0 && strstr(text, "state") != NULL, "/proc/self/cmdline");
   if (file != NULL) fclose(file);
   file = fopen("/proc/self/maps", "r");
-  int stack_seen = 0, heap_seen = 0, vdso_seen = 0, loader_seen = 0;
+  int stack_seen = 0, heap_seen = 0, vdso_seen = 0, loader_seen = 0, reserved_seen = 0;
   while (file != NULL && fgets(text, sizeof text, file) != NULL) {
     stack_seen += strstr(text, "[stack]") != NULL;
     heap_seen += strstr(text, "[heap]") != NULL;
     vdso_seen += strstr(text, "[vdso]") != NULL;
-    loader_seen += strncmp(text, "3f", 2) == 0 || strncmp(text, "0e", 2) == 0 || strncmp(text, "e0", 2) == 0;
+    unsigned long begin = strtoul(text, NULL, 16);
+    bool ours =
+        (begin >= 0x0e0000000000 && begin < 0x0f0000000000) || (begin >= 0x3f0000000000 && begin < 0x3f8000000000);
+    loader_seen += ours && strstr(text, " ---p ") == NULL;
+    reserved_seen += ours;
   }
   check(stack_seen == 1 && heap_seen == 1 && vdso_seen == 1, "stack, heap and vdso have their names");
   check(loader_seen == 0, "nothing of the loader is left");
+  check(reserved_seen == 2, "its addresses and the writer's stay reserved");
   if (file != NULL) fclose(file);
   struct timespec now;
   check(clock_gettime(CLOCK_MONOTONIC, &now) == 0 && now.tv_sec > 0, "the vdso's clock");
