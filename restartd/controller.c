@@ -31,6 +31,7 @@ void egd_controller_finish(struct egd_controller *c, enum egd_store_outcome outc
   va_start(args, verdict);
   vsnprintf(c->verdict, sizeof(c->verdict), verdict, args);
   va_end(args);
+  egd_store_event(c->store, c->options.job_id, "ended", -1, -1, c->verdict[0] ? c->verdict : "all ranks ended well", NULL);
   c->ending = true;
   c->outcome = outcome;
   c->exit_code = exit_code;
@@ -80,6 +81,7 @@ static void begin_job(struct egd_controller *c) {
     if (!ready) return;
   }
   c->started = true;
+  egd_store_event(c->store, c->options.job_id, "started", -1, -1, "all ranks run, their output may leave", NULL);
   egd_controller_send_all(c, json_pack("{ss}", "op", "begin"));
   egd_store_job_started(c->store, c->options.job_id, 0);
   egd_verbose("start-up is over");

@@ -158,6 +158,7 @@ void egd_controller_node_lost(struct egd_controller *c, struct node *node, const
   node->alive = false;
   node->incarnation++;
   egd_log("node %u is lost (%s)", node->number, why);
+  egd_store_event(c->store, c->options.job_id, "node-lost", -1, (int)node->number, why, NULL);
   egd_store_node_lost(c->store, c->options.job_id, (int)node->number, node->incarnation - 1, why, 0);
   struct egd_store_failure failure = {.job = c->options.job_id,
                                       .rank = -1,

@@ -71,6 +71,9 @@ static int64_t record_failure(struct egd_controller *c, const struct rank *rank,
                                       .signal = signal,
                                       .exit_code = -1,
                                       .cause = cause};
+  char text[200];
+  snprintf(text, sizeof(text), "rank %u ended by signal %d (%s)", rank->number, signal, cause ? cause : strsignal(signal));
+  egd_store_event(c->store, c->options.job_id, "failed", (int)rank->number, (int)rank->home, text, NULL);
   return egd_store_failure(c->store, &failure);
 }
 
