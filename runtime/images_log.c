@@ -60,10 +60,11 @@ void egd_log_snapshot_make(struct egd_log_snapshot *ret_snapshot) {
   *ret_snapshot = (struct egd_log_snapshot){.channels_size = egd_rank.nranks * sizeof(struct egd_channel)};
   ret_snapshot->channels = egd_alloc(ret_snapshot->channels_size);
   memcpy(ret_snapshot->channels, egd_channel(seg, egd_rank.self, 0), ret_snapshot->channels_size);
-  add(ret_snapshot, TAG_CHANNELS, ret_snapshot->channels, ret_snapshot->channels_size);
   for (uint32_t peer = 0; peer < egd_rank.nranks; peer++)
     add_channel(ret_snapshot, (struct egd_channel *)ret_snapshot->channels + peer, &egd_rt.log.oldest[peer],
                 egd_rt.state->peers[peer].sent);
+  // After the blocks: when they are put back, another rank may look at the channels at any moment.
+  add(ret_snapshot, TAG_CHANNELS, ret_snapshot->channels, ret_snapshot->channels_size);
   struct output_counters *output = ret_snapshot->output = egd_alloc(sizeof(*output));
   uint64_t acked = atomic_load(&egd_rank.cb->output_acked), position = egd_rt.state->output;
   *output = (struct output_counters){.position = position > acked ? position : acked, .acked = acked};
