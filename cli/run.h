@@ -5,7 +5,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include "protocol/plan.h"
+#include "common/plan.h"
 
 #define RUN_JOB_ID_SIZE 64
 

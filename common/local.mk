@@ -6,6 +6,7 @@ libegd_common_la_SOURCES = \
   common/link.c common/link.h \
   common/log.c common/log.h \
   common/msglog.c common/msglog.h \
+  common/plan.h \
   common/reactor.c common/reactor.h \
   common/securepath.c common/securepath.h \
   common/segment.c common/segment.h \

@@ -12,7 +12,7 @@
 
 #include <stdatomic.h>
 #include <stdint.h>
-#include "protocol/plan.h"
+#include "common/plan.h"
 
 #define EGD_SEGMENT_MAGIC 0x31474553444745ull // "EGDSEG1"
 #define EGD_SEGMENT_VERSION 1u

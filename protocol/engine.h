@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "protocol/determinant.h"
-#include "protocol/plan.h"
+#include "common/plan.h"
 
 // Part of the rank: goes back with its image. Relocatable, no pointers.
 struct egd_state {

@@ -4,7 +4,7 @@
 # library of ranks compiles the engine itself.
 noinst_LTLIBRARIES += libegd_protocol.la
 libegd_protocol_la_SOURCES = protocol/determinant.h protocol/engine.c protocol/engine.h protocol/gate.c \
-  protocol/gate.h protocol/plan.h protocol/registry.c protocol/registry.h protocol/synthesis.c protocol/synthesis.h \
+  protocol/gate.h protocol/registry.c protocol/registry.h protocol/synthesis.c protocol/synthesis.h \
   protocol/spec/check.c protocol/spec/diagnostic.h protocol/spec/expected.c protocol/spec/expected.h protocol/spec/grammar.y \
   protocol/spec/lexer.c protocol/spec/lexer.h protocol/spec/parse.c protocol/spec/parse.h protocol/spec/spec.h \
   protocol/spec/text.h protocol/modules/modules.h protocol/modules/table.c protocol/modules/unimplemented.c \

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "protocol/plan.h"
+#include "common/plan.h"
 
 #define EGD_MODULE_ABI_VERSION 1u
 #define EGD_MODULE_SYMBOL "egida_module"

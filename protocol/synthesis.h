@@ -6,7 +6,7 @@
 
 #include <stddef.h>
 #include "common/status.h"
-#include "protocol/plan.h"
+#include "common/plan.h"
 #include "protocol/spec/diagnostic.h"
 
 struct egd_spec;

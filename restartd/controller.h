@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "protocol/plan.h"
+#include "common/plan.h"
 
 #define EGD_EXIT_JOB_VERDICT 75 // the job can't go on; the reason was said
 

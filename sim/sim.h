@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
-#include "protocol/plan.h"
+#include "common/plan.h"
 
 #define EGD_SIM_MAX_NODES 64u
 #define EGD_SIM_MAX_CRASHES 64u

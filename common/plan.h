@@ -2,8 +2,8 @@
 //
 // Synthesis (protocol/synthesis.c) compiles a checked specification into one struct egd_plan outside the ranks; it is
 // handed to every rank and agent inside the node segment. Plain data: no pointers, little-endian, versioned.
-#ifndef EGIDA_PROTOCOL_PLAN_H
-#define EGIDA_PROTOCOL_PLAN_H
+#ifndef EGIDA_COMMON_PLAN_H
+#define EGIDA_COMMON_PLAN_H
 
 #include <stdint.h>
 
