@@ -352,7 +352,8 @@ void mover_determinants_stable(struct egd_mover *mover) {
     if (mover->options.callbacks.stable) mover->options.callbacks.stable(mover->options.callbacks.arg, stable);
   }
   // Later cuts don't count: there is always a newer one while ranks run.
-  if (!mover->was_safe && mover->epoch && stable >= mover->view_cut && !is_anybody_coming(mover)) {
+  bool held = stable >= mover->view_cut || mover->nlocal == 0; // a spare has nothing that could be lost
+  if (!mover->was_safe && mover->epoch && held && !is_anybody_coming(mover)) {
     mover->was_safe = true;
     if (mover->options.callbacks.safe) mover->options.callbacks.safe(mover->options.callbacks.arg, mover->epoch);
   }
