@@ -54,7 +54,7 @@ struct egd_log {
   const struct egd_log_hooks *hooks;
   uint32_t rank;
   bool keep; // free by the receiver's oldest image (bounds) instead of by consumption
-  bool hold; // free nothing for now: an image's writer reads the log
+  bool hold; // free nothing while set: an image's writer reads the log
   struct egd_log_space memory, spill;
   struct egd_log_cursor *oldest; // [nranks]
 };

@@ -208,7 +208,7 @@ static int init(const char *name, int *argc, char ***argv) {
 }
 
 static int init_thread(const char *name, int *argc, char ***argv, int required, int *provided) {
-  // One thread talks to MPI (docs/limits.md): promise no more, as MPI allows a library to do.
+  // One thread talks to MPI (README.md, Limits): promise no more, as MPI allows a library to do.
   int most = egd_rank.seg && required > 1 ? 1 : required; // FUNNELED
   depth++;
   int result = ((init_thread_function *)next_symbol(name))(argc, argv, most, provided);
