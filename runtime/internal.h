@@ -22,7 +22,7 @@ struct egd_runtime {
   uint64_t press_from, press_at; // log size at which receivers are asked for images: first, next
   uint64_t full_at;              // log size from which a send first waits for images
   uint64_t gave_up_at;           // sum of bounds at which waiting was in vain
-  uint32_t idle_polls, spin_limit;
+  uint32_t idle_polls, spin_limit, yield_limit;
   bool mpi_initialised;
   uint64_t output_from; // the output ring holds nothing of before this position
   bool delivering; // a message is between channel and adapter: no image now
