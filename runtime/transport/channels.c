@@ -16,8 +16,10 @@
 // ---------------------------------------------------------------------------------------------------
 
 static void populate(void *address, size_t length) {
-  egd_sys3(SYS_madvise, address, length, 14 /* MADV_HUGEPAGE */);
-  egd_sys3(SYS_madvise, address, length, 23 /* MADV_POPULATE_WRITE */);
+  // Only a range that has a page can be collapsed. A kernel without that (before 6.1) gets its pages one by one.
+  for (size_t at = 0; at < length; at += 2ul << 20) ((volatile char *)address)[at] = 0;
+  if (egd_sys3(SYS_madvise, address, length, 25 /* MADV_COLLAPSE */) != 0)
+    egd_sys3(SYS_madvise, address, length, 23 /* MADV_POPULATE_WRITE */);
 }
 
 // Everybody on the node maps the spill file, so that whatever is read may lie there. It is sparse: nothing is used before somebody spills.
