@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,6 +14,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 #include "cli/run.h"
+#include "common/birth.h"
 #include "common/log.h"
 #include "common/securepath.h"
 #include "common/status.h"
@@ -23,15 +23,16 @@
 #define AGENT_PATH_MAX 480 // the node segment holds paths of 511 bytes
 
 static bool complain(const char *what, const char *path, int status) {
+  const char *space = *path ? " " : "";
   if (errno == EROFS)
-    egd_log("%s %s: the file system is read-only; --dir names another folder", what, path);
+    egd_log("%s%s%s: the file system is read-only; --dir names another folder", what, space, path);
   else if (status == EGD_ERR_NO_SPACE || errno == ENOSPC || errno == EDQUOT)
-    egd_log("%s %s: no space is left; 'egida clean' removes old jobs, --dir names another folder", what, path);
+    egd_log("%s%s%s: no space is left; 'egida clean' removes old jobs, --dir names another folder", what, space, path);
   else if (status == EGD_ERR_PERMISSION && errno == EPERM)
-    egd_log("%s %s: it must be a folder of your own, closed to others (chmod 700); --dir names another one", what,
-            path);
+    egd_log("%s%s%s: it must be a folder of your own, closed to others (chmod 700); --dir names another one", what,
+            space, path);
   else
-    egd_log("%s %s: %s; --dir names another folder", what, path, strerror(errno));
+    egd_log("%s%s%s: %s; --dir names another folder", what, space, path, strerror(errno));
   return false;
 }
 
@@ -84,45 +85,12 @@ static void make_id(struct run_job *job) {
 
 extern char **environ;
 
-static bool write_strings(const char *dir, const char *name, char *const *list) {
-  size_t length = 0;
-  for (char *const *p = list; *p; p++) length += strlen(*p) + 1;
-  char *data = malloc(length + 1), *at = data;
-  if (!data) return false;
-  for (char *const *p = list; *p; p++) at = stpcpy(at, *p) + 1;
-  bool good = write_file(dir, name, data, length);
-  free(data);
-  return good;
-}
-
 static bool write_birth(const struct run_job *job, const struct run_options *options, const char *program) {
-  char dir[PATH_MAX + 16], cwd[PATH_MAX];
+  char dir[PATH_MAX + 16], why[2 * PATH_MAX];
   snprintf(dir, sizeof(dir), "%s/birth", job->job_dir);
-  if (!getcwd(cwd, sizeof(cwd))) {
-    egd_log("the working folder is not known: %s", strerror(errno));
-    return false;
-  }
-  json_t *limits = json_array();
-  for (int resource = 0; resource < RLIM_NLIMITS; resource++) {
-    struct rlimit limit;
-    if (getrlimit(resource, &limit) == 0)
-      json_array_append_new(limits,
-                            json_pack("[i,I,I]", resource, (json_int_t)limit.rlim_cur, (json_int_t)limit.rlim_max));
-  }
-  mode_t mask = umask(0);
-  umask(mask);
-  json_t *process = json_pack("{ss ss si so}", "program", program, "cwd", cwd, "umask", (int)mask, "limits", limits);
-  char *text = process ? json_dumps(process, JSON_COMPACT) : NULL;
-  json_decref(process);
-  if (!text) {
-    egd_log("the path of the program or of the working folder is not valid UTF-8: %s, %s", program, cwd);
-    return false;
-  }
   if (options->allow_degraded) setenv("EGIDA_ALLOW_DEGRADED", "1", 1);
-  bool good = make_folder(dir) && write_strings(dir, "argv", options->argv) && write_strings(dir, "environ", environ) &&
-              write_file(dir, "process.json", text, strlen(text));
-  free(text);
-  return good;
+  int status = egd_birth_write(dir, program, options->argv, environ, why, sizeof(why));
+  return status == EGD_OK || complain(why, "", status);
 }
 
 // ---- job.json ---------------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ struct watchdog {
   struct egd_rank_cb *cb;
   uint32_t rank;
   const char *job_dir, *node_dir;
-  struct exec_birth birth;
+  struct egd_birth birth;
   char **environ;
   struct egd_link *agent;
   uint64_t agent_lost_ns;                   // 0: there is one
@@ -457,6 +457,14 @@ static void write_pid_file(struct watchdog *w) {
             strerror(errno));
 }
 
+// Where tasks come from a batch system each rank has a birth of its own.
+static bool read_birth(struct watchdog *w, char *why, size_t why_size) {
+  char dir[PATH_MAX];
+  snprintf(dir, sizeof(dir), "%s/birth/rank-%u", w->job_dir, w->rank);
+  if (access(dir, F_OK) != 0) snprintf(dir, sizeof(dir), "%s/birth", w->job_dir);
+  return egd_birth_read(dir, &w->birth, why, why_size);
+}
+
 int main(int argc, char **argv) {
   static struct watchdog w = {.pidfd = -1, .capture = {-1, -1}, .image = -1};
   w.pmi.fd = -1;
@@ -478,7 +486,7 @@ int main(int argc, char **argv) {
   w.job_dir = w.seg->job_dir;
   w.node_dir = w.seg->node_dir;
   char why[PATH_MAX + 128];
-  if (!exec_birth_read(w.job_dir, &w.birth, why, sizeof(why)) ||
+  if (!read_birth(&w, why, sizeof(why)) ||
       !(w.environ = exec_environment(&w.birth, w.rank, w.seg->nranks, why, sizeof(why)))) {
     egd_log("%s", why);
     return 71;

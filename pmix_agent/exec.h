@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/resource.h>
+#include "common/birth.h"
 #include "common/link.h"
 #include "common/reactor.h"
 #include "common/segment.h"
@@ -14,28 +14,15 @@
 #define EXEC_LEASE_NS 5000000000ull      // without an agent for so long, the rank is stopped
 #define EXEC_QUIESCE_NS 4000000000ull
 
-// What every incarnation is born with (job_dir/birth, written by the launcher).
-struct exec_birth {
-  char **argv, **environ; // NULL-terminated; environ without what the watchdog adds
-  char *program, *cwd;
-  uint32_t umask;
-  struct {
-    int resource;
-    struct rlimit limit;
-  } limits[RLIM_NLIMITS];
-  size_t nlimits;
-};
-/// Read the birth; one line in `why` on failure. It is never freed.
-bool exec_birth_read(const char *job_dir, struct exec_birth *ret_birth, char *why, size_t why_size);
-/// The environment of rank `rank`; never freed. NULL: a part of the installation is missing (said in `why`).
-char **exec_environment(const struct exec_birth *birth, uint32_t rank, uint32_t size, char *why, size_t why_size);
+/// `birth`'s environment is without what the watchdog adds. The environment of rank `rank`; never freed. NULL: a part of the installation is missing (said in `why`).
+char **exec_environment(const struct egd_birth *birth, uint32_t rank, uint32_t size, char *why, size_t why_size);
 
 /// The highest number below `below` of the images that job_dir has of `rank`; -1 = none.
 int64_t exec_newest_image(const char *job_dir, uint32_t rank, int64_t below);
 
 // What a rank process is given. Descriptors are the child's ends.
 struct exec_spawn {
-  const struct exec_birth *birth;
+  const struct egd_birth *birth;
   char *const *argv, *const *environ;
   const char *program; // path to execute
   int segment_fd, pmi_fd, in_fd, out_fd, err_fd;

@@ -17,63 +17,6 @@
 #include "common/status.h"
 #include "pmix_agent/exec.h"
 
-#define BIRTH_LIMIT (64u << 20)
-
-// "a\0b\0" to a vector of strings.
-static char **split(char *data, size_t length) {
-  size_t count = 0;
-  for (size_t i = 0; i < length; i++) count += data[i] == 0;
-  char **list = calloc(count + 1, sizeof(*list));
-  if (!list) return NULL;
-  char *p = data;
-  for (size_t i = 0; i < count; i++) {
-    list[i] = p;
-    p += strlen(p) + 1;
-  }
-  return list;
-}
-
-static char *birth_file(const char *job_dir, const char *name, size_t *ret_length, char *why, size_t why_size) {
-  char path[PATH_MAX], *data;
-  snprintf(path, sizeof(path), "%s/birth/%s", job_dir, name);
-  int status = egd_secure_read(path, BIRTH_LIMIT, &data, ret_length);
-  if (status == EGD_OK) return data;
-  snprintf(why, why_size, "cannot read %s: %s", path, egd_status_string(status));
-  return NULL;
-}
-
-bool exec_birth_read(const char *job_dir, struct exec_birth *ret_birth, char *why, size_t why_size) {
-  size_t argv_length, environ_length;
-  char *argv = birth_file(job_dir, "argv", &argv_length, why, why_size);
-  char *environ_data = argv ? birth_file(job_dir, "environ", &environ_length, why, why_size) : NULL;
-  char *text = environ_data ? birth_file(job_dir, "process.json", NULL, why, why_size) : NULL;
-  if (!text) return false;
-  json_t *process = json_loads(text, 0, NULL), *entry;
-  const char *cwd = json_string_value(json_object_get(process, "cwd"));
-  ret_birth->argv = split(argv, argv_length);
-  ret_birth->environ = split(environ_data, environ_length);
-  const char *program = json_string_value(json_object_get(process, "program"));
-  ret_birth->cwd = cwd ? strdup(cwd) : NULL;
-  ret_birth->program = program ? strdup(program) : NULL;
-  if (!ret_birth->argv || !ret_birth->argv[0] || !ret_birth->environ || !ret_birth->cwd || !ret_birth->program) {
-    snprintf(why, why_size, "%s/birth is damaged; start the job anew", job_dir);
-    return false;
-  }
-  ret_birth->umask = (uint32_t)json_integer_value(json_object_get(process, "umask"));
-  size_t index;
-  ret_birth->nlimits = 0;
-  json_array_foreach(json_object_get(process, "limits"), index, entry) {
-    if (ret_birth->nlimits == RLIM_NLIMITS) break;
-    size_t i = ret_birth->nlimits++;
-    ret_birth->limits[i].resource = (int)json_integer_value(json_array_get(entry, 0));
-    ret_birth->limits[i].limit.rlim_cur = (rlim_t)json_integer_value(json_array_get(entry, 1));
-    ret_birth->limits[i].limit.rlim_max = (rlim_t)json_integer_value(json_array_get(entry, 2));
-  }
-  json_decref(process);
-  free(text);
-  return true;
-}
-
 static const char *value_in(char *const *environ, const char *name) {
   size_t n = strlen(name);
   for (; *environ; environ++)
@@ -86,7 +29,7 @@ static char *format(const char *pattern, const char *a, const char *b) {
   return asprintf(&text, pattern, a, b) < 0 ? NULL : text;
 }
 
-char **exec_environment(const struct exec_birth *birth, uint32_t rank, uint32_t size, char *why, size_t why_size) {
+char **exec_environment(const struct egd_birth *birth, uint32_t rank, uint32_t size, char *why, size_t why_size) {
   static const char *const ours[] = {"LD_PRELOAD", "LD_LIBRARY_PATH", "HWLOC_COMPONENTS", "PMI_FD",    "PMI_RANK",
                                      "PMI_SIZE",   "PMI_ID",          "EGIDA_RANK",       "EGIDA_SIZE"};
   char runtime[PATH_MAX], stubs[PATH_MAX];

@@ -12,6 +12,7 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include "common/tcp.h"
 #include "pmix_agent/mover_internal.h"
 
 #define HANDSHAKE_NS (5000 * MOVER_MILLISECOND)
@@ -104,23 +105,7 @@ static struct mover_link *link_create(struct egd_mover *mover, int fd, enum move
   return link;
 }
 
-// ---- addresses ------------------------------------------------------------------------------------------------------
-
-static int resolve(const char *address, bool passive, struct addrinfo **ret_info) {
-  char host[64];
-  snprintf(host, sizeof host, "%s", address);
-  char *colon = strrchr(host, ':'), *name = host;
-  if (!colon) return EGD_ERR_INVALID;
-  *colon = 0;
-  if (*name == '[' && colon > host && colon[-1] == ']') {
-    name++;
-    colon[-1] = 0;
-  }
-  // Addresses only: a name server must not stop the agent's thread.
-  struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
-                           .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | (passive ? AI_PASSIVE : 0)};
-  return getaddrinfo(name, colon + 1, &hints, ret_info) == 0 ? EGD_OK : EGD_ERR_INVALID;
-}
+// ---- connections ----------------------------------------------------------------------------------------------------
 
 static void on_listen(void *arg, int fd, uint32_t events) {
   struct egd_mover *mover = arg;
@@ -140,28 +125,14 @@ static void on_listen(void *arg, int fd, uint32_t events) {
 
 int mover_link_listen(struct egd_mover *mover, char *why, size_t why_size) {
   const char *address = mover->options.listen ? mover->options.listen : "127.0.0.1:0";
-  struct addrinfo *info;
-  if (resolve(address, true, &info) != EGD_OK) {
-    snprintf(why, why_size, "'%s' is not an address to listen on: give HOST:PORT with a numeric host", address);
-    return EGD_ERR_INVALID;
-  }
-  int fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1;
-  bool ok = fd >= 0;
-  if (ok) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  ok = ok && bind(fd, info->ai_addr, info->ai_addrlen) == 0 && listen(fd, 64) == 0 &&
-       egd_reactor_add(mover->reactor, fd, EPOLLIN, on_listen, mover) == EGD_OK;
-  freeaddrinfo(info);
-  if (!ok) {
-    snprintf(why, why_size, "cannot listen on %s for the other agents: %s", address, strerror(errno));
+  int fd = egd_tcp_listen(address, mover->address);
+  if (fd < 0 || egd_reactor_add(mover->reactor, fd, EPOLLIN, on_listen, mover) != EGD_OK) {
+    bool invalid = fd < 0 && errno == EINVAL;
+    snprintf(why, why_size, "cannot listen on '%s' for the other agents: %s", address,
+             invalid ? "give HOST:PORT with a numeric host" : strerror(errno));
     if (fd >= 0) close(fd);
-    return EGD_ERR_IO;
+    return invalid ? EGD_ERR_INVALID : EGD_ERR_IO;
   }
-  struct sockaddr_storage bound;
-  socklen_t size = sizeof bound;
-  getsockname(fd, (struct sockaddr *)&bound, &size);
-  char host[48], port[8];
-  getnameinfo((struct sockaddr *)&bound, size, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV);
-  snprintf(mover->address, sizeof mover->address, bound.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
   mover->listen_fd = fd;
   return EGD_OK;
 }
@@ -174,7 +145,7 @@ void mover_link_want(struct mover_peer *peer) {
   struct egd_mover *mover = mover_of(peer);
   if (!peer->alive || peer->link || peer->dial_timer || mover->self >= peer->node) return;
   struct addrinfo *info;
-  if (resolve(peer->address, false, &info) != EGD_OK) {
+  if (egd_tcp_resolve(peer->address, false, &info) != EGD_OK) {
     mover_trouble(mover, true, "node %u has no usable address ('%s')", peer->node, peer->address);
     return;
   }

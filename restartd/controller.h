@@ -12,6 +12,19 @@
 struct egd_store;
 struct egd_injection;
 
+// Where the nodes are real ones: agents come by TCP, send heartbeats and hold leases (docs/formats/control.md).
+// NULL in the options: the nodes are processes of this machine, started by the controller.
+struct egd_controller_cluster {
+  const char *listen;                                // "HOST:PORT", numeric host that the nodes reach; port 0 = any
+  void (*listening)(void *arg, const char *address); // called once, before any agent is awaited
+  const char *const *spare_hosts;                    // [spares]; they get an agent by start_agent()
+  /// Start `egida-agent JOB_DIR NODE INCARNATION --control=…` on a host; its pid as a child of this process, or -1 after
+  /// a message.
+  int (*start_agent)(void *arg, uint32_t node, const char *host, uint32_t incarnation);
+  uint64_t heartbeat_ns, limit_ns; // between heartbeats; silence after which a node is lost
+  void *arg;
+};
+
 struct egd_controller_options {
   const char *job_id, *job_dir; // job_dir is absolute and has all files that agents read
   struct egd_plan plan;
@@ -21,6 +34,7 @@ struct egd_controller_options {
   const char *program;              // for messages
   struct egd_injection *injections; // list, owned by the caller
   struct egd_store *store;          // may be NULL
+  const struct egd_controller_cluster *cluster;
 };
 
 /// Run the job to its end. Returns the exit code of `egida run`.
