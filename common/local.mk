@@ -7,6 +7,7 @@ libegd_common_la_SOURCES = \
   common/link.c common/link.h \
   common/log.c common/log.h \
   common/msglog.c common/msglog.h \
+  common/nodedir.c common/nodedir.h \
   common/plan.h \
   common/proof.c common/proof.h \
   common/reactor.c common/reactor.h \

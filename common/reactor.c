@@ -50,6 +50,9 @@ static uint64_t clock_ns(clockid_t clock) {
 uint64_t egd_monotonic_ns(void) {
   return clock_ns(CLOCK_MONOTONIC);
 }
+uint64_t egd_boottime_ns(void) {
+  return clock_ns(CLOCK_BOOTTIME);
+}
 uint64_t egd_realtime_ns(void) {
   return clock_ns(CLOCK_REALTIME);
 }

@@ -45,8 +45,9 @@ int egd_reactor_once(struct egd_reactor *reactor, uint64_t timeout_ns);
 int egd_reactor_run(struct egd_reactor *reactor);
 void egd_reactor_stop(struct egd_reactor *reactor);
 
-/// CLOCK_MONOTONIC and CLOCK_REALTIME in nanoseconds.
+/// CLOCK_MONOTONIC, CLOCK_BOOTTIME and CLOCK_REALTIME in nanoseconds.
 uint64_t egd_monotonic_ns(void);
+uint64_t egd_boottime_ns(void);
 uint64_t egd_realtime_ns(void);
 
 #endif

@@ -35,6 +35,7 @@ int egd_segment_create(uint32_t nranks, uint32_t node, uint32_t nnodes, const ch
   seg->log_limit = log_limit;
   seg->job_hash = job_hash;
   seg->plan = *plan;
+  seg->lease_until_ns = EGD_NO_LEASE;
   status = copy_name(seg->job_id, sizeof(seg->job_id), job_id);
   if (status == EGD_OK) status = copy_name(seg->job_dir, sizeof(seg->job_dir), job_dir);
   if (status == EGD_OK) status = copy_name(seg->node_dir, sizeof(seg->node_dir), node_dir);

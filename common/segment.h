@@ -15,7 +15,7 @@
 #include "common/plan.h"
 
 #define EGD_SEGMENT_MAGIC 0x31474553444745ull // "EGDSEG1"
-#define EGD_SEGMENT_VERSION 1u
+#define EGD_SEGMENT_VERSION 2u
 #define EGD_SEGMENT_BASE 0x100000000000ull      // 16 TiB: far from anything that the kernel or the application maps
 #define EGD_SPILL_BASE 0x300000000000ull        // the spill file (local disk), same offsets scheme, see EGD_SPILL_BIT
 #define EGD_SPILL_BIT (1ull << 46)              // in an offset: the rest is an offset into the spill file
@@ -133,9 +133,9 @@ struct egd_rank_cb {
   _Atomic uint32_t image_started; // number of the newest image begun
   _Atomic uint32_t
       image_durable; // number of the newest durable image; 0 = none yet. Image number 1 is "image 0" of the papers
-  _Atomic uint32_t image_older;   // number of the durable image before that one, kept too; 0 = none
-  _Atomic int32_t image_child; // pid of the writer, 0 = none
-  _Atomic int32_t image_error; // errno of the last image that failed, 0 = the last one succeeded
+  _Atomic uint32_t image_older; // number of the durable image before that one, kept too; 0 = none
+  _Atomic int32_t image_child;  // pid of the writer, 0 = none
+  _Atomic int32_t image_error;  // errno of the last image that failed, 0 = the last one succeeded
   _Atomic uint32_t image_ended; // number of the newest image whose writer is done, well or not
   _Atomic uint64_t image_bytes, image_stall_ns, image_write_ns; // of the newest durable image
 
@@ -168,6 +168,8 @@ struct egd_output_record {
   uint32_t stream; // 1 or 2
 };
 
+#define EGD_NO_LEASE UINT64_MAX
+
 // ---- the header of the segment
 // ---------------------------------------------------------------------------------------
 
@@ -186,8 +188,14 @@ struct egd_segment {
   _Atomic uint32_t started;        // 1: image 0 of all ranks is durable; outputs and file changes may leave (agent)
   _Atomic uint32_t agent_sleeping; // 1: ring the doorbell (FIFO node_dir/doorbell) after publishing for the agent
   _Atomic int32_t agent_pid;
-  _Atomic uint32_t divergence_warn;     // 1: --divergence=warn
-  _Atomic uint32_t birth;               // bumped when start-up was lost and all ranks start anew
+  _Atomic uint32_t divergence_warn; // 1: --divergence=warn
+  _Atomic uint32_t birth;           // bumped when start-up was lost and all ranks start anew
+  // --- nodes of a cluster (agent) ---
+  // CLOCK_BOOTTIME until which this node may act for the job: after it no output, no change of a file, and watchdogs
+  // kill their ranks. EGD_NO_LEASE: nobody else can have taken over this node's ranks.
+  _Atomic uint64_t lease_until_ns;
+  _Atomic uint32_t agent_incarnation;   // the node's, as the newest agent knows it
+  char control[64];                     // "HOST:PORT" of the steward, "" on one machine; for an agent that takes over
   _Atomic uint32_t home[EGD_MAX_RANKS]; // node of each rank (agent)
 };
 

@@ -7,11 +7,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "common/link.h"
+#include "common/proof.h"
 #include "common/reactor.h"
 #include "common/segment.h"
+#include "common/tcp.h"
 #include "pmix_agent/mover.h"
 
 #define AGENT_TICK_NS 20000000ull
+#define AGENT_BEATS 64u                   // heartbeats whose answers still count
 #define AGENT_OUTPUT_IN_FLIGHT (1u << 20) // bytes queued for the launcher; the rest waits in the ring
 
 // A rank that lives here. What was reported is remembered, so that only news are sent.
@@ -22,6 +25,7 @@ struct agent_rank {
   struct egd_link *link;            // NULL: the watchdog is not connected
   uint32_t incarnation;             // wanted
   bool run_pending, restore;        // a "run" for `incarnation` is still to be sent
+  bool awaited;                     // its first watchdog is a task of the batch system
   bool adopting;                    // the slice is being filled for a rank from a lost node
   bool settling;                    // came from another node: its output ring is not to be read before it is restored
   json_t *death;                    // report held back until all its output went out
@@ -43,12 +47,19 @@ struct agent {
   char job_dir[512], node_dir[512];
   unsigned char secret[EGD_SECRET_SIZE];
   struct egd_link *launcher; // NULL: lost
+  bool welcome;              // it is the job's launcher: commands count
+  // A steward by TCP; control "" = the launcher is on this machine.
+  char control[EGD_TCP_ADDRESS], listen[EGD_TCP_ADDRESS];
+  char nonce[EGD_PROOF_TEXT], challenge[EGD_PROOF_TEXT];
+  uint64_t hello_ns, beat_ns, lease_ns, beat, beat_sent_ns[AGENT_BEATS]; // CLOCK_BOOTTIME
   struct egd_mover *mover;
   int listener, doorbell;
   struct agent_rank *ranks; // [nranks]
   uint64_t log_report_ns;
   uint32_t birth_wanted; // not seg->birth: start-up is about to begin anew
+  bool adopted;          // it took over from an agent that died
   bool ending, suspending, flushing;
+  int exit_code;   // of the job, for the watchdogs
   uint64_t end_ns; // when the last watchdogs are killed
 };
 
@@ -82,8 +93,30 @@ void agent_hold_death(struct agent *agent, uint32_t rank, json_t *message);
 /// All output was handed to the launcher.
 bool agent_is_drained(const struct agent *agent);
 
+// agent_launcher.c
+/// Connect to the launcher. False after a message. Sets `listen`, where the mover is to listen.
+bool agent_connect(struct agent *agent);
+/// The agent is ready for commands.
+void agent_greet(struct agent *agent);
+/// This node may act for the job that long from now on; no effect without a steward.
+void agent_extend_lease(struct agent *agent, uint64_t by_ns);
+/// Fences this node when its lease has ended.
+void agent_look_at_lease(struct agent *agent);
+
+// agent_start.c
+/// Parse the command line, make the node segment and all else, connect. False after a message.
+bool agent_start(struct agent *agent, int argc, char **argv);
+
 // agent.c
 void agent_report(struct agent *agent, json_t *message); // to the launcher; steals
 void agent_continue_anew(struct agent *agent);
+/// A command of the launcher (docs/formats/control.md).
+void agent_command(struct agent *agent, const char *op, json_t *message);
+/// The launcher is lost: images of the last state, then the end.
+void agent_suspend(struct agent *agent);
+/// This node's ranks may live elsewhere: they end at once, nothing of theirs leaves any more.
+void agent_fenced(struct agent *agent, const char *why);
+// Callbacks of the mover; arg = agent.
+extern const struct egd_mover_callbacks agent_mover_callbacks;
 
 #endif

@@ -82,7 +82,7 @@ void agent_run_rank(struct agent *agent, uint32_t r, uint32_t incarnation, bool 
   rank->death = NULL;
   if (rank->link)
     send_run(agent, rank);
-  else if (rank->watchdog_pid == 0)
+  else if (rank->watchdog_pid == 0 && !rank->awaited)
     start_watchdog(agent, rank);
 }
 
@@ -166,8 +166,9 @@ static void greeted(struct agent *agent, struct agent_rank *rank, json_t *messag
   uint32_t incarnation = (uint32_t)json_integer_value(json_object_get(message, "incarnation"));
   if (rank->watchdog_pid == 0) watch_process(agent, rank, pid);
   rank->here = true;
+  rank->awaited = false;
   if (agent->ending) {
-    agent_tell(agent, rank->rank, json_pack("{ss}", "op", "leave"));
+    agent_tell(agent, rank->rank, json_pack("{ss si}", "op", "leave", "code", agent->exit_code));
     return;
   }
   if (rank->run_pending && child == 0)

@@ -5,6 +5,8 @@
 #include <stdint.h>
 
 #define EGD_CONTROL_MAX_BODY (4u << 20)
+#define EGD_CONTROL_STATEMENT "agent %u %u" // node, incarnation: what an agent proves to be
+#define EGD_CONTROL_FENCE "fence/%u-%u"     // in the job's folder: this incarnation of the node was given up
 
 enum egd_control_kind {
   EGD_CONTROL_OUTPUT = 1, // bytes [value, value + length) of the rank's output ring: whole output records

@@ -23,6 +23,7 @@
 #define LOADER_REFUSED 74
 #define RECONNECT_NS 50000000ull
 #define TICK_NS 20000000ull
+#define LEASE_TICK_NS 50000000ull
 
 struct watchdog {
   struct egd_reactor *reactor;
@@ -45,6 +46,7 @@ struct watchdog {
   uint32_t quiesce_target;
   bool quiesced_once;
   bool leaving;
+  int exit_code; // of the job, as the agent said; the batch system is told
 };
 
 static void start_loader(struct watchdog *w, int64_t below);
@@ -240,6 +242,16 @@ static void start_loader(struct watchdog *w, int64_t below) {
 
 // ---- end --------------------------------------------------------------------------------------------------------------
 
+// Ours are the agent, if this watchdog started it, and watchdogs that the agent left behind: the rank's are the others.
+static bool is_of_egida(int pid) {
+  char path[64], program[PATH_MAX];
+  snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+  ssize_t n = readlink(path, program, sizeof(program) - 1);
+  program[n > 0 ? n : 0] = 0;
+  const char *name = strrchr(program, '/');
+  return name && (strcmp(name, "/egida-agent") == 0 || strcmp(name, "/egida-exec") == 0);
+}
+
 static void kill_children_left(struct watchdog *w) {
   char path[64], line[4096];
   int writer = atomic_load(&w->cb->image_child);
@@ -255,7 +267,7 @@ static void kill_children_left(struct watchdog *w) {
     if (file && fgets(line, sizeof(line), file))
       for (char *p = line; *p > ' ';) {
         long child = strtol(p, &p, 10);
-        if (child > 1) any = kill((pid_t)child, SIGKILL) == 0 || any;
+        if (child > 1 && !is_of_egida((int)child)) any = kill((pid_t)child, SIGKILL) == 0 || any;
         while (*p == ' ') p++;
       }
     if (file) fclose(file);
@@ -399,7 +411,7 @@ static void on_command(void *arg, struct egd_link *link, json_t *message) {
   } else if (strcmp(op, "quiesce") == 0) {
     quiesce(w);
   } else if (strcmp(op, "leave") == 0) {
-    w->quiesce_end_ns = 0;
+    w->exit_code = (int)json_integer_value(json_object_get(message, "code"));
     stop_rank(w);
   }
 }
@@ -412,7 +424,7 @@ static void on_agent_closed(void *arg, struct egd_link *link) {
   w->agent = NULL;
   if (w->leaving) return;
   if (w->agent_lost_ns == 0) w->agent_lost_ns = egd_monotonic_ns();
-  egd_reactor_after(w->reactor, RECONNECT_NS, on_reconnect, w);
+  on_reconnect(w);
 }
 
 static bool greet(struct watchdog *w) {
@@ -431,15 +443,37 @@ static bool greet(struct watchdog *w) {
   return true;
 }
 
+static void start_agent_again(struct watchdog *w) {
+  struct exec_agent how = {.job_dir = w->job_dir,
+                           .node_dir = w->node_dir,
+                           .control = w->seg->control,
+                           .node = w->seg->node,
+                           .incarnation = atomic_load(&w->seg->agent_incarnation) + 1,
+                           .adopt = true};
+  exec_start_agent(&how);
+}
+
 static void on_reconnect(void *arg) {
   struct watchdog *w = arg;
   if (w->leaving || w->agent || greet(w)) return;
+  if (w->seg->control[0]) start_agent_again(w);
   if (egd_monotonic_ns() - w->agent_lost_ns > EXEC_LEASE_NS && w->quiesce_end_ns == 0) {
     egd_verbose("rank %u: the lease of its agent has ended", w->rank);
     quiesce(w);
     if (w->leaving) return;
   }
   egd_reactor_after(w->reactor, RECONNECT_NS, on_reconnect, w);
+}
+
+// The agent does this too; but it may be stopped or dead, and the rank must not outlive the lease.
+static void on_lease_tick(void *arg) {
+  struct watchdog *w = arg;
+  if (egd_boottime_ns() >= atomic_load(&w->seg->lease_until_ns) && !w->leaving) {
+    egd_log("rank %u: this node was given up, the rank ends here", w->rank);
+    stop_rank(w);
+    return;
+  }
+  egd_reactor_after(w->reactor, LEASE_TICK_NS, on_lease_tick, w);
 }
 
 static void on_housekeeping(void *arg) {
@@ -465,23 +499,37 @@ static bool read_birth(struct watchdog *w, char *why, size_t why_size) {
   return egd_birth_read(dir, &w->birth, why, why_size);
 }
 
+// Which rank, and its node's segment; false after a message.
+static bool join_node(struct watchdog *w, int argc, char **argv) {
+  char *end;
+  if (exec_is_task()) {
+    if (!exec_join_node(argv, &w->rank)) return false;
+  } else if (argc == 2) {
+    w->rank = (uint32_t)strtoul(argv[1], &end, 10);
+  } else {
+    fprintf(stderr, "egida-exec: it is started by egida-agent, with a rank and the node segment as descriptor %d\n",
+            EGD_SEGMENT_FD);
+    return false;
+  }
+  int status = egd_segment_map(EGD_SEGMENT_FD, &w->seg);
+  if (status == EGD_OK && w->rank < w->seg->nranks) return true;
+  egd_log("descriptor %d is not the node segment of a job with a rank %u (%s)", EGD_SEGMENT_FD, w->rank,
+          egd_status_string(status));
+  return false;
+}
+
 int main(int argc, char **argv) {
   static struct watchdog w = {.pidfd = -1, .capture = {-1, -1}, .image = -1};
   w.pmi.fd = -1;
   egd_log_set_name("egida-exec");
-  if (argc != 2) {
-    fprintf(stderr, "egida-exec: it is started by egida-agent, with a rank and the node segment as descriptor %d\n",
-            EGD_SEGMENT_FD);
-    return 64;
-  }
-  int status = egd_segment_map(EGD_SEGMENT_FD, &w.seg);
-  char *end;
-  w.rank = (uint32_t)strtoul(argv[1], &end, 10);
-  if (status != EGD_OK || *end || w.rank >= w.seg->nranks) {
-    egd_log("descriptor %d is not the node segment of a job with a rank %s (%s)", EGD_SEGMENT_FD, argv[1],
-            egd_status_string(status));
-    return 64;
-  }
+  // The batch system signals every process of a task; the steward decides.
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGINT, SIG_IGN);
+  signal(SIGTERM, SIG_IGN);
+  signal(SIGHUP, SIG_IGN);
+  signal(SIGUSR1, SIG_IGN);
+  signal(SIGUSR2, SIG_IGN);
+  if (!join_node(&w, argc, argv)) return 64;
   w.cb = egd_cb(w.seg, w.rank);
   w.job_dir = w.seg->job_dir;
   w.node_dir = w.seg->node_dir;
@@ -493,10 +541,6 @@ int main(int argc, char **argv) {
   }
   if (egd_reactor_create(&w.reactor) != EGD_OK) return 71;
   prctl(PR_SET_CHILD_SUBREAPER, 1);
-  signal(SIGPIPE, SIG_IGN);
-  signal(SIGINT, SIG_IGN); // terminal and batch system signal whole groups; the agent decides
-  signal(SIGTERM, SIG_IGN);
-  signal(SIGHUP, SIG_IGN);
   // Ranks write to the doorbell; without a reader, between two agents, the write would kill them.
   char doorbell[PATH_MAX];
   snprintf(doorbell, sizeof(doorbell), "%s/doorbell", w.node_dir);
@@ -508,7 +552,8 @@ int main(int argc, char **argv) {
     egd_reactor_after(w.reactor, RECONNECT_NS, on_reconnect, &w);
   }
   egd_reactor_after(w.reactor, 1000000000u, on_housekeeping, &w);
-  status = egd_reactor_run(w.reactor);
+  on_lease_tick(&w);
+  int status = egd_reactor_run(w.reactor);
   egd_link_drain(w.agent, 1000000000u);
-  return status == EGD_OK ? 0 : 71;
+  return status == EGD_OK ? w.exit_code : 71;
 }

@@ -8,6 +8,7 @@
 #include "common/link.h"
 #include "common/reactor.h"
 #include "common/segment.h"
+#include "common/tcp.h"
 #include "pmix_agent/pmi1.h"
 
 #define EXEC_PMI_FD (EGD_SEGMENT_FD + 2) // the same number in every incarnation: it stands in images
@@ -19,6 +20,20 @@ char **exec_environment(const struct egd_birth *birth, uint32_t rank, uint32_t s
 
 /// The highest number below `below` of the images that job_dir has of `rank`; -1 = none.
 int64_t exec_newest_image(const char *job_dir, uint32_t rank, int64_t below);
+
+// exec_task.c
+/// Was this process started as a task of the batch system, around a program (EGIDA_ARGV0)?
+bool exec_is_task(void);
+/// Write the birth of this task's rank from argv and the environment, find or start the node's agent, and put the node
+/// segment on EGD_SEGMENT_FD. False after a message.
+bool exec_join_node(char **argv, uint32_t *ret_rank);
+struct exec_agent {
+  const char *job_dir, *node_dir, *control, *ranks; // ranks: those that come by themselves, unused with `adopt`
+  uint32_t node, incarnation;
+  bool adopt;
+};
+/// Start the node's agent unless there is one. Its pid as a child, 0: there is one, -1 after a message.
+int exec_start_agent(const struct exec_agent *how);
 
 // What a rank process is given. Descriptors are the child's ends.
 struct exec_spawn {

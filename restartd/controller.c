@@ -31,17 +31,18 @@ void egd_controller_finish(struct egd_controller *c, enum egd_store_outcome outc
   va_start(args, verdict);
   vsnprintf(c->verdict, sizeof(c->verdict), verdict, args);
   va_end(args);
-  egd_store_event(c->store, c->options.job_id, "ended", -1, -1, c->verdict[0] ? c->verdict : "all ranks ended well", NULL);
+  egd_store_event(c->store, c->options.job_id, "ended", -1, -1, c->verdict[0] ? c->verdict : "all ranks ended well",
+                  NULL);
   c->ending = true;
   c->outcome = outcome;
   c->exit_code = exit_code;
   c->end_ns = egd_monotonic_ns() + END_NS;
-  egd_controller_send_all(c, json_pack("{ss}", "op", "end"));
+  egd_controller_send_all(c, json_pack("{ss si}", "op", "end", "code", exit_code));
 }
 
 static bool all_ended(const struct egd_controller *c) {
   for (uint32_t n = 0; n < c->nnodes; n++)
-    if (c->nodes[n].agent_pid > 0) return false;
+    if (c->options.cluster ? c->nodes[n].link != NULL : c->nodes[n].agent_pid > 0) return false;
   return true;
 }
 
@@ -139,13 +140,13 @@ static void run_rank(struct egd_controller *c, struct rank *rank) {
 
 void egd_controller_advance(struct egd_controller *c) {
   if (c->ending) return;
-  if (c->epoch == 0) { // the first view, once all agents are there
+  if (c->epoch == 0) { // the first view, once all agents are there; a cluster's spares come when they can
     for (uint32_t n = 0; n < c->nnodes; n++)
-      if (!c->nodes[n].greeted) return;
-    egd_controller_send_view(c);
+      if (!c->nodes[n].greeted && (c->nodes[n].alive || !c->options.cluster)) return;
+    if (!c->options.cluster || egd_cluster_has_all_ranks(c)) egd_controller_send_view(c);
     return;
   }
-  if (!egd_controller_view_is_followed(c)) return;
+  if (!egd_controller_view_is_followed(c) || (c->options.cluster && !egd_cluster_leases_ended(c))) return;
   if (c->anew && !anew_is_done(c)) return;
   for (uint32_t r = 0; r < c->nranks; r++)
     if (c->ranks[r].phase < RANK_UP) run_rank(c, &c->ranks[r]);
@@ -165,7 +166,11 @@ static void on_hello(struct egd_controller *c, struct client *client, json_t *me
   json_int_t incarnation = json_integer_value(json_object_get(message, "incarnation"));
   if (!role || strcmp(role, "agent") != 0 || n < 0 || n >= c->nnodes) return;
   struct node *node = &c->nodes[n];
-  if (incarnation != node->incarnation || !node->alive) return; // fenced
+  if (client->by_tcp) {
+    if (client->refused || !egd_cluster_hello(c, client, message, node, (uint32_t)incarnation)) return;
+  } else if (incarnation != node->incarnation || !node->alive) { // fenced
+    return;
+  }
   const char *address = json_string_value(json_object_get(message, "address"));
   snprintf(node->address, sizeof(node->address), "%s", address ? address : "");
   client->node = node;
@@ -174,7 +179,7 @@ static void on_hello(struct egd_controller *c, struct client *client, json_t *me
   egd_store_node_up(c->store, c->options.job_id, (int)n, node->incarnation, node->address, node->agent_pid, node->spare,
                     0);
   if (c->ending) {
-    egd_link_send(node->link, json_pack("{ss}", "op", "end"));
+    egd_link_send(node->link, json_pack("{ss si}", "op", "end", "code", c->exit_code));
     return;
   }
   if (c->started) egd_link_send(node->link, json_pack("{ss}", "op", "begin"));
@@ -226,11 +231,13 @@ static void on_json(void *arg, struct egd_link *link, json_t *message) {
   if (!op) return;
   if (!node) {
     if (strcmp(op, "hello") == 0) on_hello(c, client, message);
-    if (strcmp(op, "checkpoint") == 0) on_checkpoint(c, client, message);
+    if (strcmp(op, "checkpoint") == 0 && !client->by_tcp) on_checkpoint(c, client, message);
     return;
   }
   if (node->link != link) return;
-  if (strcmp(op, "view-ack") == 0) {
+  if (strcmp(op, "beat") == 0) {
+    egd_cluster_beat(c, node, message);
+  } else if (strcmp(op, "view-ack") == 0) {
     node->acked_epoch = (uint64_t)json_integer_value(json_object_get(message, "epoch"));
     egd_controller_advance(c);
   } else if (strcmp(op, "anew-done") == 0) {
@@ -265,13 +272,13 @@ static void on_closed(void *arg, struct egd_link *link) {
   free(client);
 }
 
-static void on_connection(void *arg, int fd, uint32_t events) {
+void egd_controller_add_client(struct egd_controller *c, int connection, bool by_tcp) {
   static const struct egd_link_handlers handlers = {.json = on_json, .binary = on_binary, .closed = on_closed};
-  struct egd_controller *c = arg;
-  int connection = egd_unix_accept(fd);
-  if (connection < 0) return;
   struct client *client = calloc(1, sizeof(*client));
-  if (client) client->controller = c;
+  if (client) {
+    client->controller = c;
+    client->by_tcp = by_tcp;
+  }
   if (!client ||
       egd_link_create(c->reactor, connection, EGD_CONTROL_MAX_BODY, &handlers, client, &client->link) != EGD_OK) {
     free(client);
@@ -280,6 +287,12 @@ static void on_connection(void *arg, int fd, uint32_t events) {
   }
   client->next = c->clients;
   c->clients = client;
+  if (by_tcp) egd_cluster_connected(c, client);
+}
+
+static void on_connection(void *arg, int fd, uint32_t events) {
+  int connection = egd_unix_accept(fd);
+  if (connection >= 0) egd_controller_add_client(arg, connection, false);
 }
 
 // ---- signals ----------------------------------------------------------------------------------------------------------------
@@ -358,6 +371,7 @@ static bool set_up(struct egd_controller *c) {
     egd_log("cannot listen on %s/control.sock: %s", c->job_dir, strerror(errno));
     return false;
   }
+  if (c->options.cluster) return egd_cluster_open(c);
   for (uint32_t n = 0; n < c->nnodes; n++)
     if (!egd_controller_start_agent(c, &c->nodes[n], false)) return false;
   return true;
@@ -366,7 +380,8 @@ static bool set_up(struct egd_controller *c) {
 static void tear_down(struct egd_controller *c) {
   for (uint32_t n = 0; n < c->nnodes; n++) {
     char path[PATH_MAX];
-    if (c->nodes && c->nodes[n].agent_pid > 0) kill(c->nodes[n].agent_pid, SIGKILL);
+    if (c->nodes && c->nodes[n].agent_pid > 0) kill(c->nodes[n].agent_pid, c->options.cluster ? SIGTERM : SIGKILL);
+    if (c->nodes) json_decref(c->nodes[n].watchdogs);
     snprintf(path, sizeof(path), "%s/node-%u", c->job_dir, n);
     egd_remove_tree(path);
   }
@@ -393,6 +408,7 @@ int egd_controller_run(const struct egd_controller_options *options) {
                              .nranks = options->nranks,
                              .nnodes = options->nodes + options->spares,
                              .listener = -1,
+                             .tcp_listener = -1,
                              .signal_fd = -1,
                              .stdin_fd = -1,
                              .exit_code = 1,

@@ -83,15 +83,25 @@ static int watchdog_of(const struct egd_controller *c, const struct node *node, 
   return read_pid(path);
 }
 
+// Does `rank` have a living watchdog there?
+static bool has_watchdog(const struct egd_controller *c, const struct node *node, uint32_t rank) {
+  if (!c->options.cluster) {
+    int pid = watchdog_of(c, node, rank);
+    return pid > 0 && kill(pid, 0) == 0;
+  }
+  size_t i;
+  json_t *entry;
+  json_array_foreach(node->watchdogs, i, entry) if (json_integer_value(entry) == rank) return true;
+  return false;
+}
+
 // An agent takes the ranks of its first view for ranks that run there already.
 void egd_controller_send_first_view(struct egd_controller *c, struct node *node) {
   for (uint32_t r = 0; r < c->nranks; r++) {
     struct rank *rank = &c->ranks[r];
     bool unborn = rank->phase == RANK_UP && rank->recovering && rank->from_node != rank->home && rank->pid == 0;
     if (rank->home != node->number || !unborn) continue;
-    int watchdog = watchdog_of(c, node, r);
-    // Its adoption ended with the agent before.
-    if (watchdog <= 0 || kill(watchdog, 0) != 0) rank->phase = RANK_TO_ADOPT;
+    if (!has_watchdog(c, node, r)) rank->phase = RANK_TO_ADOPT; // its adoption ended with the agent before
   }
   egd_link_send(node->link, pack_view(c, node));
 }
@@ -105,15 +115,14 @@ bool egd_controller_view_is_followed(const struct egd_controller *c) {
 }
 
 static bool has_living_watchdog(const struct egd_controller *c, const struct node *node) {
-  for (uint32_t r = 0; r < c->nranks; r++) {
-    int pid = c->ranks[r].home == node->number ? watchdog_of(c, node, r) : 0;
-    if (pid > 0 && kill(pid, 0) == 0) return true;
-  }
+  for (uint32_t r = 0; r < c->nranks; r++)
+    if (c->ranks[r].home == node->number && has_watchdog(c, node, r)) return true;
   return false;
 }
 
 void egd_controller_agent_gone(struct egd_controller *c, struct node *node) {
   node->agent_pid = 0;
+  if (c->options.cluster) return; // what started it there has ended; heartbeats tell about the agent
   if (node->link) egd_link_destroy(node->link);
   node->link = NULL;
   if (c->ending || !node->alive) return;
@@ -157,7 +166,8 @@ void egd_controller_node_lost(struct egd_controller *c, struct node *node, const
   if (!node->alive || c->ending) return;
   node->alive = false;
   node->incarnation++;
-  egd_log("node %u is lost (%s)", node->number, why);
+  if (c->options.cluster) egd_cluster_fence(c, node, node->incarnation - 1);
+  egd_log("%s is lost (%s)", egd_controller_node_name(c, node->number), why);
   egd_store_event(c->store, c->options.job_id, "node-lost", -1, (int)node->number, why, NULL);
   egd_store_node_lost(c->store, c->options.job_id, (int)node->number, node->incarnation - 1, why, 0);
   struct egd_store_failure failure = {.job = c->options.job_id,
@@ -177,13 +187,14 @@ void egd_controller_node_lost(struct egd_controller *c, struct node *node, const
     any = true;
     uint32_t home = whole ? spare : choose_home(c);
     if (home == c->nnodes) {
-      egd_controller_finish(c, EGD_STORE_VERDICT, EGD_EXIT_JOB_VERDICT,
-                            "node %u is lost and no node is left for its ranks (--nodes and --spares give more)",
-                            node->number);
+      egd_controller_finish(
+          c, EGD_STORE_VERDICT, EGD_EXIT_JOB_VERDICT, "%s is lost and no node is left for its ranks (%s give more)",
+          egd_controller_node_name(c, node->number), c->options.cluster ? "spares" : "--nodes and --spares");
       return;
     }
     if (!egd_controller_protects(c)) {
-      egd_controller_finish(c, EGD_STORE_FAILED, 128 + SIGKILL, "rank %u was lost with node %u", r, node->number);
+      egd_controller_finish(c, EGD_STORE_FAILED, 128 + SIGKILL, "rank %u was lost with %s", r,
+                            egd_controller_node_name(c, node->number));
       return;
     }
     egd_controller_rank_lost(c, rank, home, number);

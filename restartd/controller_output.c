@@ -19,8 +19,9 @@
 #include "pmix_agent/control.h"
 #include "restartd/controller_private.h"
 
-#define FLUSH_NS 500000000ull // a begun line appears after this; soon enough for a prompt, late enough for a loaded machine
-#define STEP 4096             // a pipe that polls writable takes so much without waiting
+#define FLUSH_NS                                                                                                       \
+  500000000ull    // a begun line appears after this; soon enough for a prompt, late enough for a loaded machine
+#define STEP 4096 // a pipe that polls writable takes so much without waiting
 
 bool egd_output_open(struct egd_controller *c) {
   char path[PATH_MAX];

@@ -4,8 +4,10 @@
 
 #include <jansson.h>
 #include "common/link.h"
+#include "common/proof.h"
 #include "common/reactor.h"
 #include "common/segment.h"
+#include "common/tcp.h"
 #include "restartd/controller.h"
 #include "restartd/recovery_times.h"
 #include "restartd/store.h"
@@ -31,6 +33,7 @@ struct rank {
   uint32_t incarnation;
   int pid;
   uint32_t notes, image, restarts;
+  bool placed;       // a cluster's node said that it has it
   bool durable_seen; // this start-up's first image was reported
   struct {
     int signal; // 0: none yet
@@ -60,13 +63,19 @@ struct node {
   uint64_t acked_epoch, safe_epoch;
   uint32_t anew_done; // birth
   bool ended;
+  // of a cluster
+  char host[64];
+  uint64_t heard_ns, start_ns; // CLOCK_BOOTTIME: its last heartbeat; when an agent may be started there again
+  json_t *watchdogs;           // ranks that were there when its agent came
 };
 
 struct client { // of the control socket
   struct egd_controller *controller;
   struct egd_link *link;
   struct node *node; // an agent; NULL: unknown or the command line
-  uint32_t *wanted;  // command line: it waits for these images
+  bool by_tcp, refused;
+  char nonce[EGD_PROOF_TEXT];
+  uint32_t *wanted; // command line: it waits for these images
   struct client *next;
 };
 
@@ -97,6 +106,11 @@ struct egd_controller {
   bool started, anew, anew_sent, launched;
   bool resuming; // not all ranks are restored yet
   uint64_t launched_ns;
+  // nodes of a cluster; CLOCK_BOOTTIME
+  unsigned char secret[EGD_PROOF_SECRET];
+  char address[EGD_TCP_ADDRESS];
+  int tcp_listener;
+  uint64_t cluster_ns, tick_ns, leases_end_ns, lease_timer;
   // end
   bool ending;
   int exit_code;
@@ -123,6 +137,25 @@ void egd_controller_advance(struct egd_controller *c);
 /// Start-up was lost: all ranks begin anew.
 void egd_controller_begin_anew(struct egd_controller *c);
 bool egd_controller_protects(const struct egd_controller *c);
+/// A new connection; takes over the descriptor.
+void egd_controller_add_client(struct egd_controller *c, int connection, bool by_tcp);
+
+// controller_cluster.c
+/// Listen for agents, start those of spares, look for silent nodes.
+bool egd_cluster_open(struct egd_controller *c);
+void egd_cluster_connected(struct egd_controller *c, struct client *client);
+/// May this agent speak for the node? If so the node is alive and has its ranks.
+bool egd_cluster_hello(struct egd_controller *c, struct client *client, json_t *hello, struct node *node,
+                       uint32_t incarnation);
+/// Every rank has a node; otherwise the job ends.
+bool egd_cluster_has_all_ranks(struct egd_controller *c);
+void egd_cluster_beat(struct egd_controller *c, struct node *node, json_t *message);
+/// The node is given up: tell it, and remember how long its lease may last.
+void egd_cluster_fence(struct egd_controller *c, struct node *node, uint32_t incarnation);
+/// Nobody can act any more for ranks that were lost; otherwise egd_controller_advance() is called when it is so.
+bool egd_cluster_leases_ended(struct egd_controller *c);
+/// "node n3" or "node 3", for messages; valid until the next but one call.
+const char *egd_controller_node_name(const struct egd_controller *c, uint32_t node);
 
 // controller_ranks.c: what agents report of ranks
 void egd_controller_rank_message(struct egd_controller *c, struct node *node, const char *op, json_t *message);

@@ -72,7 +72,8 @@ static int64_t record_failure(struct egd_controller *c, const struct rank *rank,
                                       .exit_code = -1,
                                       .cause = cause};
   char text[200];
-  snprintf(text, sizeof(text), "rank %u ended by signal %d (%s)", rank->number, signal, cause ? cause : strsignal(signal));
+  snprintf(text, sizeof(text), "rank %u ended by signal %d (%s)", rank->number, signal,
+           cause ? cause : strsignal(signal));
   egd_store_event(c->store, c->options.job_id, "failed", (int)rank->number, (int)rank->home, text, NULL);
   return egd_store_failure(c->store, &failure);
 }
@@ -197,8 +198,8 @@ static void look_at_recovery(struct egd_controller *c, struct rank *rank, json_t
   egd_recovery_mark(&rank->times, EGD_RECOVERY_REPLAYED, replayed_ns);
   rank->announced = true;
   rank->recovering = false;
-  char bytes[EGD_SIZE_TEXT], text[256], where[48] = "";
-  if (rank->home != rank->from_node) snprintf(where, sizeof(where), " on node %u", rank->home);
+  char bytes[EGD_SIZE_TEXT], text[320], where[112] = "";
+  if (rank->home != rank->from_node) snprintf(where, sizeof(where), " on %s", egd_controller_node_name(c, rank->home));
   snprintf(text, sizeof(text), "rank %u recovered%s in %.2f s (image %u, %s of determinants replayed)", rank->number,
            where, (double)egd_recovery_total(&rank->times) / 1e9, rank->image,
            egd_size_format((uint64_t)rank->replay_bytes, bytes));

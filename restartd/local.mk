@@ -1,6 +1,7 @@
 noinst_LTLIBRARIES += libegd_restartd.la
 libegd_restartd_la_SOURCES = \
   restartd/controller.c restartd/controller.h restartd/controller_private.h \
+  restartd/controller_cluster.c \
   restartd/controller_inject.c \
   restartd/controller_nodes.c \
   restartd/controller_output.c \

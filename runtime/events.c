@@ -134,9 +134,18 @@ int64_t egd_output(uint32_t stream, const void *data, size_t length) {
   return (int64_t)length;
 }
 
+// A node that was given up may still run: its ranks live elsewhere then, and what they do must not be done twice.
+static bool lease_holds(const struct egd_segment *seg) {
+  uint64_t until_ns = atomic_load_explicit(&seg->lease_until_ns, memory_order_relaxed);
+  if (until_ns == EGD_NO_LEASE) return true;
+  struct timespec now;
+  egd_sys2(SYS_clock_gettime, CLOCK_BOOTTIME, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec < until_ns;
+}
+
 static bool may_act(void) {
   struct egd_segment *seg = egd_rank.seg;
-  if (!atomic_load(&seg->started)) return false;
+  if (!atomic_load(&seg->started) || !lease_holds(seg)) return false;
   bool outside = seg->nnodes > 1 || seg->plan.determinant_store == EGD_DETERMINANT_SHARED_DISK;
   const struct egd_rank_cb *cb = egd_rank.cb;
   return !outside || (atomic_load(&cb->determinant_stable) >= egd_rt.state->determinants &&
