@@ -210,6 +210,7 @@ void agent_command(struct agent *agent, const char *op, json_t *message) {
     for (uint32_t i = 0; i < seg->nranks; i++)
       if (agent->ranks[i].here && (r < 0 || i == (uint32_t)r)) agent_request_image(agent, i);
   } else if (strcmp(op, "suspend") == 0) {
+    agent->exit_code = (int)json_integer_value(json_object_get(message, "code"));
     agent_suspend(agent);
   } else if (strcmp(op, "end") == 0) {
     agent->exit_code = (int)json_integer_value(json_object_get(message, "code"));

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -176,7 +177,8 @@ static bool spawn(struct watchdog *w, const char *program, char *const *argv) {
                              .pmi_fd = pmi[1],
                              .in_fd = in,
                              .out_fd = out[1],
-                             .err_fd = err[1]};
+                             .err_fd = err[1],
+                             .ignores_term = w->seg->control[0] != 0};
     w->pid = exec_spawn(&how);
     made = w->pid > 0;
   }
@@ -465,6 +467,20 @@ static void on_reconnect(void *arg) {
   egd_reactor_after(w->reactor, RECONNECT_NS, on_reconnect, w);
 }
 
+// The batch system is about to end the job: cancelled, out of time, preempted.
+static void on_term(void *arg, int fd, uint32_t events) {
+  struct watchdog *w = arg;
+  struct signalfd_siginfo info;
+  while (read(fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+  }
+  if (w->seg->control[0]) report(w, json_pack("{ss si si}", "op", "signalled", "rank", w->rank, "signal", SIGTERM));
+}
+
+static bool catch_term(struct watchdog *w, const sigset_t *term) {
+  int fd = signalfd(-1, term, SFD_CLOEXEC | SFD_NONBLOCK);
+  return fd >= 0 && egd_reactor_add(w->reactor, fd, EPOLLIN, on_term, w) == EGD_OK;
+}
+
 // The agent does this too; but it may be stopped or dead, and the rank must not outlive the lease.
 static void on_lease_tick(void *arg) {
   struct watchdog *w = arg;
@@ -522,13 +538,16 @@ int main(int argc, char **argv) {
   static struct watchdog w = {.pidfd = -1, .capture = {-1, -1}, .image = -1};
   w.pmi.fd = -1;
   egd_log_set_name("egida-exec");
-  // The batch system signals every process of a task; the steward decides.
+  // Terminals and batch systems signal whole groups and tasks; the launcher decides.
   signal(SIGPIPE, SIG_IGN);
   signal(SIGINT, SIG_IGN);
-  signal(SIGTERM, SIG_IGN);
   signal(SIGHUP, SIG_IGN);
   signal(SIGUSR1, SIG_IGN);
   signal(SIGUSR2, SIG_IGN);
+  sigset_t term;
+  sigemptyset(&term);
+  sigaddset(&term, SIGTERM);
+  sigprocmask(SIG_BLOCK, &term, NULL);
   if (!join_node(&w, argc, argv)) return 64;
   w.cb = egd_cb(w.seg, w.rank);
   w.job_dir = w.seg->job_dir;
@@ -539,7 +558,7 @@ int main(int argc, char **argv) {
     egd_log("%s", why);
     return 71;
   }
-  if (egd_reactor_create(&w.reactor) != EGD_OK) return 71;
+  if (egd_reactor_create(&w.reactor) != EGD_OK || !catch_term(&w, &term)) return 71;
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   // Ranks write to the doorbell; without a reader, between two agents, the write would kill them.
   char doorbell[PATH_MAX];

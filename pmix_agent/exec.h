@@ -41,6 +41,7 @@ struct exec_spawn {
   char *const *argv, *const *environ;
   const char *program; // path to execute
   int segment_fd, pmi_fd, in_fd, out_fd, err_fd;
+  bool ignores_term;
 };
 /// Fork and execute. The pid, or -1 with errno. A failing exec ends the child with 127 after a line on its stderr.
 int exec_spawn(const struct exec_spawn *spawn);

@@ -99,6 +99,8 @@ _Noreturn static void become_rank(const struct exec_spawn *spawn, int parent) {
   sigprocmask(SIG_SETMASK, &none, NULL);
   for (int signal = 1; signal < 32; signal++)
     if (signal != SIGKILL && signal != SIGSTOP) sigaction(signal, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
+  // A batch system sends it to every process; the rank is to live on until there is an image of its last state.
+  if (spawn->ignores_term) sigaction(SIGTERM, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
   // Sources are above all targets: no descriptor is lost on the way.
   place(spawn->in_fd, 0);
   place(spawn->out_fd, 1);

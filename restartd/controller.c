@@ -24,6 +24,16 @@ bool egd_controller_protects(const struct egd_controller *c) {
 
 // ---- the end ------------------------------------------------------------------------------------------------------------
 
+static void begin_end(struct egd_controller *c, enum egd_store_outcome outcome, int exit_code, const char *op) {
+  egd_store_event(c->store, c->options.job_id, "ended", -1, -1, c->verdict[0] ? c->verdict : "all ranks ended well",
+                  NULL);
+  c->ending = true;
+  c->outcome = outcome;
+  c->exit_code = exit_code;
+  c->end_ns = egd_monotonic_ns() + END_NS;
+  egd_controller_send_all(c, json_pack("{ss si}", "op", op, "code", exit_code));
+}
+
 void egd_controller_finish(struct egd_controller *c, enum egd_store_outcome outcome, int exit_code, const char *verdict,
                            ...) {
   if (c->ending) return;
@@ -31,13 +41,19 @@ void egd_controller_finish(struct egd_controller *c, enum egd_store_outcome outc
   va_start(args, verdict);
   vsnprintf(c->verdict, sizeof(c->verdict), verdict, args);
   va_end(args);
-  egd_store_event(c->store, c->options.job_id, "ended", -1, -1, c->verdict[0] ? c->verdict : "all ranks ended well",
-                  NULL);
-  c->ending = true;
-  c->outcome = outcome;
-  c->exit_code = exit_code;
-  c->end_ns = egd_monotonic_ns() + END_NS;
-  egd_controller_send_all(c, json_pack("{ss si}", "op", "end", "code", exit_code));
+  begin_end(c, outcome, exit_code, "end");
+}
+
+void egd_controller_suspend(struct egd_controller *c, int number) {
+  if (c->ending) return;
+  if (!c->started || !(c->options.plan.flags & EGD_PLAN_CHECKPOINT)) {
+    egd_controller_finish(c, EGD_STORE_CANCELLED, 128 + number, "%s: the job ends", strsignal(number));
+    return;
+  }
+  snprintf(c->verdict, sizeof(c->verdict),
+           "%s: the job stops; with images of the last state of all ranks, --egida-resume=%s goes on from there",
+           strsignal(number), c->options.job_id);
+  begin_end(c, EGD_STORE_CANCELLED, 128 + number, "suspend");
 }
 
 static bool all_ended(const struct egd_controller *c) {
@@ -52,8 +68,13 @@ static void look_at_end(struct egd_controller *c) {
   if (all_ended(c)) {
     egd_reactor_stop(c->reactor);
   } else if (now_ns >= c->end_ns) {
-    for (uint32_t n = 0; n < c->nnodes; n++)
+    for (uint32_t n = 0; n < c->nnodes; n++) {
       if (c->nodes[n].agent_pid > 0) kill(c->nodes[n].agent_pid, SIGKILL);
+      if (c->options.cluster && c->nodes[n].link) { // its lease ends by itself
+        egd_link_destroy(c->nodes[n].link);
+        c->nodes[n].link = NULL;
+      }
+    }
     c->end_ns = now_ns + 1000000000u;
   }
 }
@@ -250,6 +271,8 @@ static void on_json(void *arg, struct egd_link *link, json_t *message) {
     node->safe_epoch = (uint64_t)json_integer_value(json_object_get(message, "epoch"));
     egd_controller_look_safe(c);
     if (!c->started) egd_controller_advance(c);
+  } else if (strcmp(op, "signalled") == 0) {
+    egd_controller_suspend(c, SIGTERM);
   } else if (strcmp(op, "ended") == 0) {
     node->ended = true;
   } else {
@@ -319,8 +342,11 @@ static void on_signal(void *arg, int fd, uint32_t events) {
     int number = (int)info.ssi_signo;
     if (c->ending && c->outcome == EGD_STORE_CANCELLED) c->end_ns = 0; // asked twice: at once
     c->interrupted = false;
-    egd_controller_finish(c, EGD_STORE_CANCELLED, 128 + number, "%s: the job ends",
-                          number == SIGINT ? "interrupted" : strsignal(number));
+    if (c->options.cluster && number == SIGTERM)
+      egd_controller_suspend(c, number);
+    else
+      egd_controller_finish(c, EGD_STORE_CANCELLED, 128 + number, "%s: the job ends",
+                            number == SIGINT ? "interrupted" : strsignal(number));
   }
   look_at_end(c);
 }

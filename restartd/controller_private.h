@@ -132,6 +132,8 @@ struct egd_controller {
 /// The job ends with `exit_code`; the first call counts. `verdict` (printf) is one line for the user, "" = none.
 void egd_controller_finish(struct egd_controller *c, enum egd_store_outcome outcome, int exit_code, const char *verdict,
                            ...) __attribute__((format(printf, 4, 5)));
+/// The job is to end soon (signal `number` of the batch system): images of the last state, then the end.
+void egd_controller_suspend(struct egd_controller *c, int number);
 /// Do what can be done now: start, restart, adopt ranks; begin the job.
 void egd_controller_advance(struct egd_controller *c);
 /// Start-up was lost: all ranks begin anew.
