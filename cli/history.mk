@@ -1,5 +1,6 @@
 # The commands that read the history (cli/local.mk includes this)
 egida_history_sources = \
+  cli/ask.c cli/ask.h \
   cli/checkpoint.c \
   cli/checkpoints.c \
   cli/clean.c \
@@ -7,6 +8,7 @@ egida_history_sources = \
   cli/events.c \
   cli/history.c cli/history.h \
   cli/jobs.c \
+  cli/migrate.c \
   cli/ranks.c \
   cli/status.c \
   cli/table.c cli/table.h

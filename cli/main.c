@@ -20,6 +20,7 @@ static const struct {
     {"events", egida_cmd_events, "what happened in a job"},
     {"checkpoints", egida_cmd_checkpoints, "list the images of a job"},
     {"checkpoint", egida_cmd_checkpoint, "ask a running job for images now"},
+    {"migrate", egida_cmd_migrate, "move the ranks of a node elsewhere"},
     {"clean", egida_cmd_clean, "remove the files of jobs that ended"},
 };
 #define COUNT (sizeof(commands) / sizeof(commands[0]))

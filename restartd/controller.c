@@ -212,28 +212,6 @@ static void on_hello(struct egd_controller *c, struct client *client, json_t *me
   egd_controller_advance(c);
 }
 
-// `egida checkpoint`: an image of one rank or of all; answered when they are durable.
-static void on_checkpoint(struct egd_controller *c, struct client *client, json_t *message) {
-  json_t *number = json_object_get(message, "rank");
-  json_int_t only = json_is_integer(number) ? json_integer_value(number) : -1;
-  const char *error = NULL;
-  if (!c->started) error = "the job has not started up yet; try again";
-  if (!(c->options.plan.flags & EGD_PLAN_CHECKPOINT)) error = "its protocol takes no images";
-  if (only >= c->nranks) error = "it has no such rank";
-  free(client->wanted);
-  client->wanted = error ? NULL : calloc(c->nranks, sizeof(*client->wanted));
-  if (!client->wanted) {
-    egd_link_send(client->link,
-                  json_pack("{ss sb ss}", "op", "checkpoint", "ok", false, "error", error ? error : "out of memory"));
-    return;
-  }
-  for (uint32_t r = 0; r < c->nranks; r++) {
-    if (only >= 0 && r != (uint32_t)only) continue;
-    client->wanted[r] = c->ranks[r].image + 1;
-    egd_controller_send(c, c->ranks[r].home, json_pack("{ss si}", "op", "checkpoint", "rank", r));
-  }
-}
-
 static void on_trouble(struct egd_controller *c, struct node *node, json_t *message) {
   const char *what = json_string_value(json_object_get(message, "what"));
   if (!what) what = json_string_value(json_object_get(message, "why"));
@@ -252,7 +230,7 @@ static void on_json(void *arg, struct egd_link *link, json_t *message) {
   if (!op) return;
   if (!node) {
     if (strcmp(op, "hello") == 0) on_hello(c, client, message);
-    if (strcmp(op, "checkpoint") == 0 && !client->by_tcp) on_checkpoint(c, client, message);
+    if (!client->by_tcp) egd_controller_request(c, client, op, message);
     return;
   }
   if (node->link != link) return;
@@ -433,6 +411,7 @@ int egd_controller_run(const struct egd_controller_options *options) {
                              .job_dir = options->job_dir,
                              .nranks = options->nranks,
                              .nnodes = options->nodes + options->spares,
+                             .move_to = options->nodes + options->spares,
                              .listener = -1,
                              .tcp_listener = -1,
                              .signal_fd = -1,

@@ -20,7 +20,7 @@
 #define LEASE_LIMITS 3u              // a lease lasts so many limits: the controller may be late without harm
 #define MARGIN_NS 100000000ull       // watchdogs look at the lease now and then
 #define STRANGERS_MOST 64u           // connections without a proof
-#define SPARE_AGAIN_NS 5000000000ull // between attempts to start an agent on a node without one
+#define START_AGAIN_NS 5000000000ull // between attempts to start an agent on a node without one
 
 static uint64_t lease_ns(const struct egd_controller *c) {
   return LEASE_LIMITS * c->options.cluster->limit_ns;
@@ -92,13 +92,13 @@ bool egd_cluster_hello(struct egd_controller *c, struct client *client, json_t *
     egd_store_event(c->store, c->options.job_id, "agent-lost", -1, (int)node->number, "a new agent takes over", NULL);
     node->incarnation = incarnation;
     if (node->link) egd_link_destroy(node->link);
-  } else if (adopts || incarnation != node->incarnation || (node->spare ? node->alive : node->greeted)) {
+  } else if (adopts || incarnation != node->incarnation || (node->alive && node->greeted)) {
     refuse(client);
     return false;
   }
   const char *host = json_string_value(json_object_get(hello, "host"));
   snprintf(node->host, sizeof(node->host), "%s", host ? host : "");
-  if (!adopts && !node->spare && !take_ranks(c, node, json_object_get(hello, "ranks"))) return false;
+  if (!adopts && c->epoch == 0 && !node->spare && !take_ranks(c, node, json_object_get(hello, "ranks"))) return false;
   json_decref(node->watchdogs);
   node->watchdogs = json_incref(json_object_get(hello, "ranks"));
   node->alive = true;
@@ -150,6 +150,7 @@ void egd_cluster_fence(struct egd_controller *c, struct node *node, uint32_t inc
   egd_link_send(node->link, json_pack("{ss}", "op", "fenced"));
   if (node->link) egd_link_destroy(node->link);
   node->link = NULL;
+  node->start_ns = egd_boottime_ns() + START_AGAIN_NS;
   uint64_t free_ns = node->heard_ns + lease_ns(c) + MARGIN_NS;
   if (free_ns > c->leases_end_ns) c->leases_end_ns = free_ns;
 }
@@ -196,14 +197,14 @@ static void look_at_start(struct egd_controller *c, uint64_t now_ns) {
                         (unsigned)(START_NS / 1000000000u), missing, c->address, c->job_dir);
 }
 
-static void start_spares(struct egd_controller *c, uint64_t now_ns) {
-  for (uint32_t n = c->options.nodes; n < c->nnodes; n++) {
+// Spares at the start, and nodes that were lost and may have come back.
+static void start_agents(struct egd_controller *c, uint64_t now_ns) {
+  for (uint32_t n = 0; n < c->nnodes; n++) {
     struct node *node = &c->nodes[n];
-    if (node->alive || node->agent_pid > 0 || now_ns < node->start_ns) continue;
-    node->start_ns = now_ns + SPARE_AGAIN_NS;
-    node->greeted = false;
-    int pid = c->options.cluster->start_agent(c->options.cluster->arg, n,
-                                              c->options.cluster->spare_hosts[n - c->options.nodes], node->incarnation);
+    const char *host = node->spare ? c->options.cluster->spare_hosts[n - c->options.nodes] : node->host;
+    if (node->alive || node->retired || node->agent_pid > 0 || now_ns < node->start_ns || !*host) continue;
+    node->start_ns = now_ns + START_AGAIN_NS;
+    int pid = c->options.cluster->start_agent(c->options.cluster->arg, n, host, node->incarnation);
     node->agent_pid = pid > 0 ? pid : 0;
   }
 }
@@ -221,7 +222,7 @@ static void on_tick(void *arg) {
   }
   if (!c->ending) {
     look_at_start(c, now_ns);
-    start_spares(c, now_ns);
+    start_agents(c, now_ns);
   }
   egd_reactor_after(c->reactor, period_ns, on_tick, c);
 }

@@ -150,6 +150,7 @@ static uint32_t load_of(const struct egd_controller *c, uint32_t node) {
 
 // An empty node if there is one, else the one with the fewest ranks; nnodes = none.
 static uint32_t choose_home(const struct egd_controller *c) {
+  if (c->move_to < c->nnodes && c->nodes[c->move_to].alive) return c->move_to;
   uint32_t best = c->nnodes, best_load = UINT32_MAX;
   for (uint32_t n = 0; n < c->nnodes; n++) {
     if (!c->nodes[n].alive) continue;
@@ -164,10 +165,10 @@ static uint32_t choose_home(const struct egd_controller *c) {
 
 void egd_controller_node_lost(struct egd_controller *c, struct node *node, const char *why, bool injected) {
   if (!node->alive || c->ending) return;
-  node->alive = false;
+  node->alive = node->greeted = false;
   node->incarnation++;
   if (c->options.cluster) egd_cluster_fence(c, node, node->incarnation - 1);
-  egd_log("%s is lost (%s)", egd_controller_node_name(c, node->number), why);
+  egd_log("%s is %s (%s)", egd_controller_node_name(c, node->number), node->retired ? "given up" : "lost", why);
   egd_store_event(c->store, c->options.job_id, "node-lost", -1, (int)node->number, why, NULL);
   egd_store_node_lost(c->store, c->options.job_id, (int)node->number, node->incarnation - 1, why, 0);
   struct egd_store_failure failure = {.job = c->options.job_id,
@@ -210,8 +211,7 @@ void egd_controller_node_lost(struct egd_controller *c, struct node *node, const
   }
 }
 
-void egd_controller_kill_node(struct egd_controller *c, struct node *node) {
-  if (!node->alive) return;
+static void kill_processes(struct egd_controller *c, struct node *node) {
   char path[PATH_MAX];
   // The agent first: nobody may report what follows.
   if (node->agent_pid > 0) kill(node->agent_pid, SIGKILL);
@@ -227,5 +227,18 @@ void egd_controller_kill_node(struct egd_controller *c, struct node *node) {
   egd_remove_tree(path);
   if (node->link) egd_link_destroy(node->link);
   node->link = NULL;
+}
+
+void egd_controller_kill_node(struct egd_controller *c, struct node *node) {
+  if (!node->alive) return;
+  kill_processes(c, node);
   egd_controller_node_lost(c, node, "injected", true);
+}
+
+void egd_controller_empty_node(struct egd_controller *c, struct node *node, uint32_t to) {
+  node->retired = true;
+  c->move_to = to;
+  if (!c->options.cluster) kill_processes(c, node);
+  egd_controller_node_lost(c, node, "its ranks move on request", false);
+  c->move_to = c->nnodes;
 }

@@ -57,6 +57,7 @@ struct rank {
 struct node {
   uint32_t number, incarnation;
   bool alive, greeted, spare;
+  bool retired;  // emptied on request: no spare any more
   int agent_pid; // 0: none
   char address[64];
   struct egd_link *link;
@@ -76,6 +77,8 @@ struct client { // of the control socket
   bool by_tcp, refused;
   char nonce[EGD_PROOF_TEXT];
   uint32_t *wanted; // command line: it waits for these images
+  bool moves;       // and then the ranks of node `from` go to `to` (nnodes: to any)
+  uint32_t from, to;
   struct client *next;
 };
 
@@ -102,6 +105,7 @@ struct egd_controller {
   struct client *clients;
   int listener, signal_fd;
   uint64_t epoch;
+  uint32_t move_to; // where lost ranks go on request; nnodes: by the rule
   uint32_t birth;
   bool started, anew, anew_sent, launched;
   bool resuming; // not all ranks are restored yet
@@ -142,6 +146,12 @@ bool egd_controller_protects(const struct egd_controller *c);
 /// A new connection; takes over the descriptor.
 void egd_controller_add_client(struct egd_controller *c, int connection, bool by_tcp);
 
+// controller_requests.c
+/// A request of the command line (docs/formats/control.md).
+void egd_controller_request(struct egd_controller *c, struct client *client, const char *op, json_t *message);
+/// An image became durable: who waited for it?
+void egd_controller_answer_requests(struct egd_controller *c);
+
 // controller_cluster.c
 /// Listen for agents, start those of spares, look for silent nodes.
 bool egd_cluster_open(struct egd_controller *c);
@@ -178,6 +188,8 @@ bool egd_controller_view_is_followed(const struct egd_controller *c);
 /// The agent's process is gone: another one takes over, or the node is lost.
 void egd_controller_agent_gone(struct egd_controller *c, struct node *node);
 void egd_controller_node_lost(struct egd_controller *c, struct node *node, const char *why, bool injected);
+/// The ranks of a node go to node `to` (nnodes: where the rule says); the node is not used any more.
+void egd_controller_empty_node(struct egd_controller *c, struct node *node, uint32_t to);
 /// Play the loss of a node: its processes and its folder vanish.
 void egd_controller_kill_node(struct egd_controller *c, struct node *node);
 

@@ -209,18 +209,6 @@ static void look_at_recovery(struct egd_controller *c, struct rank *rank, json_t
   egd_store_event(c->store, c->options.job_id, "recovered", (int)rank->number, (int)rank->home, text, NULL);
 }
 
-static void answer_clients(struct egd_controller *c) {
-  for (struct client *client = c->clients; client; client = client->next) {
-    bool waits = client->wanted != NULL;
-    for (uint32_t r = 0; waits && r < c->nranks; r++)
-      waits = c->ranks[r].image >= client->wanted[r] || c->ranks[r].phase == RANK_FINISHED;
-    if (!client->wanted || !waits) continue;
-    free(client->wanted);
-    client->wanted = NULL;
-    egd_link_send(client->link, json_pack("{ss sb}", "op", "checkpoint", "ok", true));
-  }
-}
-
 static void on_news(struct egd_controller *c, struct rank *rank, json_t *message) {
   uint32_t image = (uint32_t)json_integer_value(json_object_get(message, "image"));
   rank->notes |= (uint32_t)json_integer_value(json_object_get(message, "notes"));
@@ -232,7 +220,7 @@ static void on_news(struct egd_controller *c, struct rank *rank, json_t *message
                          (uint64_t)json_integer_value(json_object_get(message, "image_bytes")),
                          (uint64_t)json_integer_value(json_object_get(message, "image_stall_ns")),
                          (uint64_t)json_integer_value(json_object_get(message, "image_write_ns")), true, 0);
-    answer_clients(c);
+    egd_controller_answer_requests(c);
   }
   if ((!c->started && !c->anew) || c->resuming) egd_controller_advance(c);
 }

@@ -7,6 +7,7 @@ libegd_restartd_la_SOURCES = \
   restartd/controller_output.c \
   restartd/controller_pmi.c \
   restartd/controller_ranks.c \
+  restartd/controller_requests.c \
   restartd/recovery_times.c restartd/recovery_times.h \
   restartd/schema.c restartd/schema.h \
   restartd/store.c restartd/store.h restartd/store_private.h \
