@@ -8,7 +8,9 @@ egida_SOURCES = \
   cli/main.c \
   cli/run.c cli/run.h \
   cli/run_job.c \
+  cli/run_options.c \
   cli/run_program.c \
+  cli/run_start.c \
   cli/sim.c \
   cli/specpath.c cli/specpath.h \
   cli/specprint.c cli/specprint.h \

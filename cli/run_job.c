@@ -25,14 +25,15 @@
 static bool complain(const char *what, const char *path, int status) {
   const char *space = *path ? " " : "";
   if (errno == EROFS)
-    egd_log("%s%s%s: the file system is read-only; --dir names another folder", what, space, path);
+    egd_log("%s%s%s: the file system is read-only; %sdir names another folder", what, space, path, run_option_prefix());
   else if (status == EGD_ERR_NO_SPACE || errno == ENOSPC || errno == EDQUOT)
-    egd_log("%s%s%s: no space is left; 'egida clean' removes old jobs, --dir names another folder", what, space, path);
+    egd_log("%s%s%s: no space is left; 'egida clean' removes old jobs, %sdir names another folder", what, space, path,
+            run_option_prefix());
   else if (status == EGD_ERR_PERMISSION && errno == EPERM)
-    egd_log("%s%s%s: it must be a folder of your own, closed to others (chmod 700); --dir names another one", what,
-            space, path);
+    egd_log("%s%s%s: it must be a folder of your own, closed to others (chmod 700); %sdir names another one", what,
+            space, path, run_option_prefix());
   else
-    egd_log("%s%s%s: %s; --dir names another folder", what, space, path, strerror(errno));
+    egd_log("%s%s%s: %s; %sdir names another folder", what, space, path, strerror(errno), run_option_prefix());
   return false;
 }
 
@@ -59,15 +60,16 @@ bool run_folder_open(const char *dir, struct run_job *job) {
     return false;
   }
   if (strlen(job->dir) + sizeof("/jobs/") + 24 > AGENT_PATH_MAX) {
-    egd_log("the path %s is too long (at most %d bytes); --dir names another folder", job->dir, AGENT_PATH_MAX - 32);
+    egd_log("the path %s is too long (at most %d bytes); %sdir names another folder", job->dir, AGENT_PATH_MAX - 32,
+            run_option_prefix());
     return false;
   }
   snprintf(path, sizeof(path), "%s/lock", job->dir);
   job->lock_fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (job->lock_fd < 0) return complain("cannot write", path, EGD_ERR_IO);
   if (flock(job->lock_fd, LOCK_EX | LOCK_NB) == 0) return true;
-  egd_log("another egida run uses the folder %s; wait for its end ('egida status'), or give this one its own by --dir",
-          job->dir);
+  egd_log("another job uses the folder %s; wait for its end ('egida status'), or give this one its own by %sdir",
+          job->dir, run_option_prefix());
   return false;
 }
 
@@ -200,7 +202,7 @@ static bool read_argv(const struct run_job *job, struct run_options *options) {
 bool run_job_resume(struct run_job *job, struct run_options *options, struct egd_plan *ret_plan) {
   char path[PATH_MAX + 64], *text;
   if (strchr(options->resume, '/') || strlen(options->resume) >= RUN_JOB_ID_SIZE) {
-    egd_log("--resume=%s: a job's id is needed; 'egida jobs' lists them", options->resume);
+    egd_log("%sresume=%s: a job's id is needed; 'egida jobs' lists them", run_option_prefix(), options->resume);
     return false;
   }
   snprintf(job->id, sizeof(job->id), "%s", options->resume);
@@ -208,8 +210,8 @@ bool run_job_resume(struct run_job *job, struct run_options *options, struct egd
     return false;
   snprintf(path, sizeof(path), "%s/job.json", job->job_dir);
   if (egd_secure_read(path, 1 << 20, &text, NULL) != EGD_OK) {
-    egd_log("--resume=%s: there is no such job in %s (%s: %s); 'egida jobs' lists them", options->resume, job->dir,
-            path, strerror(errno));
+    egd_log("%sresume=%s: there is no such job in %s (%s: %s); 'egida jobs' lists them", run_option_prefix(),
+            options->resume, job->dir, path, strerror(errno));
     return false;
   }
   json_t *root = json_loads(text, 0, NULL);
