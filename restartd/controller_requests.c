@@ -57,7 +57,7 @@ static uint32_t find_node(const struct egd_controller *c, const char *name) {
 
 static const char *check_move(const struct egd_controller *c, const struct client *client, bool to_given) {
   if (!egd_controller_protects(c)) return "its protocol cannot move ranks";
-  if (client->from >= c->nnodes) return "--from: it has no such node; 'egida nodes' or 'egida ranks' lists them";
+  if (client->from >= c->nnodes) return "--from: it has no such node; 'egida ranks' lists them";
   if (!c->nodes[client->from].alive) return "--from: that node is lost already";
   if (to_given && client->to >= c->nnodes) return "--to: it has no such node; spares must be part of the job";
   if (to_given && (!c->nodes[client->to].alive || client->to == client->from)) return "--to: that node cannot be used";
