@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,12 +163,16 @@ static bool read_plan(const char *text, struct egd_plan *ret_plan) {
 }
 
 // Every rank must have left an image of its last state, and that image must still be there.
-static bool is_suspended(const struct run_job *job, uint32_t nranks) {
+static bool is_suspended(const struct run_job *job, uint32_t nranks, bool say) {
   for (uint32_t r = 0; r < nranks; r++) {
     char path[PATH_MAX + 64], *text;
     snprintf(path, sizeof(path), "%s/suspended/rank-%u.json", job->job_dir, r);
     if (egd_secure_read(path, 65536, &text, NULL) != EGD_OK) {
-      egd_log("job %s cannot be resumed: rank %u left no image of its last state (%s is missing)", job->id, r, path);
+      if (say)
+        egd_log(
+            "job %s cannot be resumed: rank %u left no image of its last state (%s is missing), and its determinants "
+            "were in memory only (pessimistic-nfs keeps them on the shared disk)",
+            job->id, r, path);
       return false;
     }
     json_t *root = json_loads(text, 0, NULL);
@@ -176,9 +181,23 @@ static bool is_suspended(const struct run_job *job, uint32_t nranks) {
     json_decref(root);
     snprintf(path, sizeof(path), "%s/images/rank-%u/%lld.img", job->job_dir, r, (long long)image);
     if (access(path, R_OK) != 0) {
-      egd_log("job %s cannot be resumed: %s: %s", job->id, path, strerror(errno));
+      if (say) egd_log("job %s cannot be resumed: %s: %s", job->id, path, strerror(errno));
       return false;
     }
+  }
+  return true;
+}
+
+static bool has_images(const struct run_job *job, uint32_t nranks) {
+  for (uint32_t r = 0; r < nranks; r++) {
+    char path[PATH_MAX + 64];
+    glob_t found = {0};
+    snprintf(path, sizeof(path), "%s/images/rank-%u/*.img", job->job_dir, r);
+    bool any = glob(path, 0, NULL, &found) == 0 && found.gl_pathc > 0;
+    globfree(&found);
+    if (any) continue;
+    egd_log("job %s cannot be resumed: rank %u has no image (%s); start it anew", job->id, r, path);
+    return false;
   }
   return true;
 }
@@ -227,5 +246,9 @@ bool run_job_resume(struct run_job *job, struct run_options *options, struct egd
               options->nodes > 0 && read_argv(job, options);
   json_decref(root);
   if (!good) egd_log("%s is damaged or of another version of Egida; the job cannot be resumed", path);
-  return good && is_suspended(job, options->nranks);
+  if (!good) return false;
+  // With determinants on the shared disk the last durable images are enough.
+  options->gather = !is_suspended(job, options->nranks, ret_plan->determinant_store != EGD_DETERMINANT_SHARED_DISK);
+  return !options->gather ||
+         (ret_plan->determinant_store == EGD_DETERMINANT_SHARED_DISK && has_images(job, options->nranks));
 }

@@ -76,6 +76,7 @@ int run_job_control(const struct run_options *run, const struct run_job *job, co
   controller->max_restarts = run->max_restarts;
   controller->label = run->label;
   controller->resume = run->resume != NULL;
+  controller->gather = run->gather;
   controller->program = program;
   controller->store = store;
   int exit_code = egd_controller_run(controller);

@@ -361,7 +361,8 @@ static bool set_up(struct egd_controller *c) {
   for (uint32_t r = 0; r < c->nranks; r++) {
     c->ranks[r].number = r;
     c->ranks[r].home = (uint32_t)((uint64_t)r * c->options.nodes / c->nranks);
-    c->ranks[r].phase = c->options.resume ? RANK_TO_RESTART : RANK_TO_START;
+    c->ranks[r].phase = c->options.gather ? RANK_TO_ADOPT : c->options.resume ? RANK_TO_RESTART : RANK_TO_START;
+    c->ranks[r].from_node = c->nnodes;
     if (c->options.resume) c->ranks[r].notes = EGD_NOTE_MPI_INITIALIZED;
   }
   c->started = c->resuming = c->options.resume;

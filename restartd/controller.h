@@ -31,6 +31,7 @@ struct egd_controller_options {
   uint32_t nranks, nodes, spares;
   uint32_t max_restarts; // of one rank
   bool label, resume;
+  bool gather;                      // with resume: nothing is left but images and what is on the shared disk
   const char *program;              // for messages
   struct egd_injection *injections; // list, owned by the caller
   struct egd_store *store;          // may be NULL

@@ -50,23 +50,30 @@ void egd_controller_send_all(struct egd_controller *c, json_t *message) {
   json_decref(message);
 }
 
-// `newcomer`: ranks that it is still to adopt are shown where they were lost.
-static json_t *pack_view(const struct egd_controller *c, const struct node *newcomer) {
+// Who adopts a rank must have seen it elsewhere before. `newcomer` (NULL: all) sees ranks that it is to adopt where they
+// were lost; a rank of a job of which nothing is left was on a node that nobody ever was.
+static json_t *pack_view(const struct egd_controller *c, const struct node *newcomer, bool before) {
   json_t *nodes = json_array(), *home = json_array();
   for (uint32_t n = 0; n < c->nnodes; n++)
     json_array_append_new(nodes, json_pack("{sb si ss}", "alive", c->nodes[n].alive, "incarnation",
                                            c->nodes[n].incarnation, "address", c->nodes[n].address));
+  if (c->options.gather)
+    json_array_append_new(nodes, json_pack("{sb si ss}", "alive", false, "incarnation", 0, "address", ""));
   for (uint32_t r = 0; r < c->nranks; r++) {
     const struct rank *rank = &c->ranks[r];
-    bool is_to_come = newcomer && rank->home == newcomer->number && rank->phase == RANK_TO_ADOPT;
+    bool is_to_come = before && rank->phase == RANK_TO_ADOPT && (!newcomer || rank->home == newcomer->number);
     json_array_append_new(home, json_integer(is_to_come ? rank->from_node : rank->home));
   }
   return json_pack("{ss sI so so}", "op", "view", "epoch", (json_int_t)c->epoch, "nodes", nodes, "home", home);
 }
 
 void egd_controller_send_view(struct egd_controller *c) {
+  if (c->epoch == 0 && c->options.gather) {
+    c->epoch++;
+    egd_controller_send_all(c, pack_view(c, NULL, true));
+  }
   c->epoch++;
-  egd_controller_send_all(c, pack_view(c, NULL));
+  egd_controller_send_all(c, pack_view(c, NULL, false));
 }
 
 static int read_pid(const char *path) {
@@ -103,7 +110,7 @@ void egd_controller_send_first_view(struct egd_controller *c, struct node *node)
     if (rank->home != node->number || !unborn) continue;
     if (!has_watchdog(c, node, r)) rank->phase = RANK_TO_ADOPT; // its adoption ended with the agent before
   }
-  egd_link_send(node->link, pack_view(c, node));
+  egd_link_send(node->link, pack_view(c, node, true));
 }
 
 bool egd_controller_view_is_followed(const struct egd_controller *c) {
