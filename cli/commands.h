@@ -3,6 +3,7 @@
 #define EGIDA_CLI_COMMANDS_H
 
 int egida_cmd_run(int argc, char **argv);
+int egida_cmd_steward(int argc, char **argv);
 int egida_cmd_status(int argc, char **argv);
 int egida_cmd_jobs(int argc, char **argv);
 int egida_cmd_ranks(int argc, char **argv);

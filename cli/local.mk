@@ -15,6 +15,8 @@ egida_SOURCES = \
   cli/specpath.c cli/specpath.h \
   cli/specprint.c cli/specprint.h \
   cli/specs.c \
+  cli/steward.c cli/steward.h \
+  cli/steward_slurm.c \
   $(egida_history_sources)
 egida_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(SQLITE_CFLAGS)
 egida_LDADD = libegd_sim.la libegd_restartd.la libegd_protocol.la libegd_common.la $(JANSSON_LIBS) $(SQLITE_LIBS) -lm -ldl

@@ -10,6 +10,7 @@ static const struct {
   const char *about;
 } commands[] = {
     {"run", egida_cmd_run, "run an MPI program so that it survives crashes and lost nodes"},
+    {"steward", egida_cmd_steward, "the same for a Slurm step: started by srun --egida-spec"},
     {"check", egida_cmd_check, "check a protocol specification"},
     {"explain", egida_cmd_explain, "say what a specification guarantees, or what a value means"},
     {"specs", egida_cmd_specs, "list the specifications that can be named"},

@@ -86,5 +86,7 @@ bool run_job_create(struct run_job *job, const struct run_options *options, cons
                     const char *program);
 /// A suspended job: fills options (ranks, nodes, spares, log limit …) and the plan from its files.
 bool run_job_resume(struct run_job *job, struct run_options *options, struct egd_plan *ret_plan);
+/// After that: it goes on with other numbers of nodes and spares.
+bool run_job_place(const struct run_job *job, const struct run_options *options);
 
 #endif

@@ -102,6 +102,15 @@ static void hex(char *to, const void *data, size_t length) {
   for (size_t i = 0; i < length; i++) sprintf(to + 2 * i, "%02x", ((const unsigned char *)data)[i]);
 }
 
+// Steals it.
+static bool write_json(const struct run_job *job, json_t *root) {
+  char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
+  json_decref(root);
+  bool good = text && write_file(job->job_dir, "job.json", text, strlen(text));
+  free(text);
+  return good;
+}
+
 static bool write_job(const struct run_job *job, const struct run_options *options, const struct egd_plan *plan,
                       const unsigned char *secret) {
   char plan_text[2 * sizeof(*plan) + 1], hash[20];
@@ -115,11 +124,7 @@ static bool write_job(const struct run_job *job, const struct run_options *optio
                            "max_restarts", options->max_restarts, "log_limit", (json_int_t)options->log_limit, "plan",
                            plan_text, "divergence_warn", options->divergence_warn, "label", options->label, "verbose",
                            options->verbose, "spec", options->spec);
-  char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
-  json_decref(root);
-  bool good = text && write_file(job->job_dir, "job.json", text, strlen(text));
-  free(text);
-  return good;
+  return write_json(job, root);
 }
 
 static bool make_image_folders(const struct run_job *job, uint32_t nranks) {
@@ -251,4 +256,13 @@ bool run_job_resume(struct run_job *job, struct run_options *options, struct egd
   options->gather = !is_suspended(job, options->nranks, ret_plan->determinant_store != EGD_DETERMINANT_SHARED_DISK);
   return !options->gather ||
          (ret_plan->determinant_store == EGD_DETERMINANT_SHARED_DISK && has_images(job, options->nranks));
+}
+
+bool run_job_place(const struct run_job *job, const struct run_options *options) {
+  char path[PATH_MAX + 64];
+  snprintf(path, sizeof(path), "%s/job.json", job->job_dir);
+  json_t *root = json_load_file(path, 0, NULL);
+  json_object_set_new(root, "nodes", json_integer(options->nodes + options->spares));
+  json_object_set_new(root, "spares", json_integer(options->spares));
+  return write_json(job, root);
 }
