@@ -4,6 +4,7 @@ bin_PROGRAMS += egida
 egida_SOURCES = \
   cli/check.c \
   cli/commands.h \
+  cli/config.c \
   cli/explain.c \
   cli/main.c \
   cli/run.c cli/run.h \

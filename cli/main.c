@@ -1,7 +1,9 @@
 // egida: one program, one subcommand per file.
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include "cli/commands.h"
+#include "common/nearest.h"
 #include "config.h"
 
 static const struct {
@@ -22,6 +24,7 @@ static const struct {
     {"checkpoints", egida_cmd_checkpoints, "list the images of a job"},
     {"checkpoint", egida_cmd_checkpoint, "ask a running job for images now"},
     {"migrate", egida_cmd_migrate, "move the ranks of a node elsewhere"},
+    {"config", egida_cmd_config, "the effective configuration and its origins"},
     {"clean", egida_cmd_clean, "remove the files of jobs that ended"},
 };
 #define COUNT (sizeof(commands) / sizeof(commands[0]))
@@ -31,27 +34,6 @@ static void usage(FILE *to) {
   for (size_t i = 0; i < COUNT; i++) fprintf(to, "  %-12s %s\n", commands[i].name, commands[i].about);
   fprintf(to, "\nBegin with: egida run -n 4 ./program\n"
               "egida COMMAND --help tells more.\n");
-}
-
-static size_t min(size_t a, size_t b) {
-  return a < b ? a : b;
-}
-
-// Edit distance, for "did you mean".
-static size_t distance(const char *a, const char *b) {
-  size_t n = strlen(b), row[64];
-  if (n >= 63 || strlen(a) >= 63) return 99;
-  for (size_t j = 0; j <= n; j++) row[j] = j;
-  for (size_t i = 1; a[i - 1]; i++) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= n; j++) {
-      size_t cost = min(min(row[j] + 1, row[j - 1] + 1), diagonal + (a[i - 1] != b[j - 1]));
-      diagonal = row[j];
-      row[j] = cost;
-    }
-  }
-  return row[n];
 }
 
 int main(int argc, char **argv) {
@@ -68,10 +50,10 @@ int main(int argc, char **argv) {
     usage(stdout);
     return 0;
   }
-  size_t best = 0, best_distance = 99;
+  size_t best = 0, best_distance = SIZE_MAX;
   for (size_t i = 0; i < COUNT; i++) {
     if (strcmp(name, commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);
-    size_t d = distance(name, commands[i].name);
+    size_t d = egd_edit_distance(name, commands[i].name);
     if (d < best_distance) {
       best = i;
       best_distance = d;

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "common/nearest.h"
 #include "common/status.h"
 
 #define EXTENSION ".egd"
@@ -97,28 +98,11 @@ struct similar {
   size_t distance;
 };
 
-static size_t edit_distance(const char *a, const char *b) {
-  size_t row[65], la = strlen(a), lb = strlen(b);
-  if (la > 64 || lb > 64) return SIZE_MAX;
-  for (size_t j = 0; j <= lb; j++) row[j] = j;
-  for (size_t i = 1; i <= la; i++) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= lb; j++) {
-      size_t changed = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = row[j];
-      size_t moved = (row[j - 1] < row[j] ? row[j - 1] : row[j]) + 1;
-      row[j] = changed < moved ? changed : moved;
-    }
-  }
-  return row[lb];
-}
-
 static bool compare(void *context, const char *name, const char *path, bool hidden) {
   (void)path;
   (void)hidden;
   struct similar *similar = context;
-  size_t distance = edit_distance(similar->wanted, name);
+  size_t distance = egd_edit_distance(similar->wanted, name);
   if (distance < similar->distance) {
     similar->distance = distance;
     snprintf(similar->best, sizeof(similar->best), "%s", name);

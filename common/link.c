@@ -56,6 +56,10 @@ void egd_link_destroy(struct egd_link *link) {
   if (!link->in_handler) release(link);
 }
 
+void egd_link_set_max_body(struct egd_link *link, size_t max_body) {
+  link->decoder.max_body = max_body;
+}
+
 int egd_link_fd(const struct egd_link *link) {
   return link->fd;
 }

@@ -23,6 +23,8 @@ int egd_link_create(struct egd_reactor *reactor, int fd, size_t max_body, const 
 /// Sends what goes without waiting, closes the descriptor; no handler is called any more. Allowed in handlers. NULL is
 /// allowed.
 void egd_link_destroy(struct egd_link *link);
+/// Another limit, e.g. when the peer is known; from the next frame on.
+void egd_link_set_max_body(struct egd_link *link, size_t max_body);
 int egd_link_fd(const struct egd_link *link);
 
 /// Steals `message` (NULL: EGD_ERR_NO_MEMORY). Control messages always fit the queue. NULL link: dropped.

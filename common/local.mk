@@ -2,11 +2,13 @@
 noinst_LTLIBRARIES += libegd_common.la
 libegd_common_la_SOURCES = \
   common/birth.c common/birth.h \
+  common/config.c common/config.h \
   common/frame.c common/frame.h \
   common/install.c common/install.h \
   common/link.c common/link.h \
   common/log.c common/log.h \
   common/msglog.c common/msglog.h \
+  common/nearest.c common/nearest.h \
   common/nodedir.c common/nodedir.h \
   common/plan.h \
   common/proof.c common/proof.h \

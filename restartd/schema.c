@@ -48,6 +48,11 @@ static const char *const steps[EGD_SCHEMA_VERSION] = {
     "ALTER TABLE jobs ADD COLUMN launcher_boot TEXT;"
     "ALTER TABLE jobs ADD COLUMN resumes INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE jobs ADD COLUMN cleaned_ns INTEGER;",
+
+    // 3: the history of the cluster's service, which others send
+    "CREATE TABLE journals (job TEXT PRIMARY KEY NOT NULL, uid INTEGER NOT NULL, applied INTEGER NOT NULL) WITHOUT "
+    "ROWID;"
+    "ALTER TABLE failures ADD COLUMN origin INTEGER;",
 };
 
 static int pragma_integer(sqlite3 *db, const char *sql, int *ret_value) {

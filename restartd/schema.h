@@ -5,7 +5,7 @@
 #include <sqlite3.h>
 
 #define EGD_SCHEMA_APPLICATION_ID 0x45474449 // "EGDI", in the file's header
-#define EGD_SCHEMA_VERSION 2
+#define EGD_SCHEMA_VERSION 3
 
 /// Version of the open database: 0 = empty, > EGD_SCHEMA_VERSION = of a newer Egida, -1 = not a history of Egida.
 /// Returns an SQLite result code; *ret_version is untouched unless it is SQLITE_OK.

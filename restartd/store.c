@@ -14,6 +14,7 @@
 
 #include <sqlite3.h>
 
+#include "restartd/journal.h"
 #include "restartd/schema.h"
 #include "restartd/store_private.h"
 
@@ -27,8 +28,11 @@ struct egd_store {
   char *path;
   sqlite3 *db; // NULL: no history
   sqlite3_stmt *statements[EGD_FACTS];
-  bool open;    // a transaction is
-  bool no_room; // given up for want of disk space
+  const char *without;         // what a history that can't be used means
+  struct egd_journal *journal; // gets every fact of a job once more; NULL: none
+  bool synced;                 // every commit is
+  bool open;                   // a transaction is
+  bool no_room;                // given up for want of disk space
   bool said_busy, said_odd, said_moved;
   unsigned facts; // in the open transaction
   uint64_t opened_ns;
@@ -74,11 +78,11 @@ static void give_up(struct egd_store *store, int rc) {
   store->no_room = (rc & 0xff) == SQLITE_FULL || (rc & 0xff) == SQLITE_IOERR;
   close_database(store);
   if (store->no_room)
-    say("%s can't be written (%s%s%s): the job goes on without history; free some disk space", store->path, reason,
-        error ? ": " : "", error ? strerror(error) : "");
+    say("%s can't be written (%s%s%s): %s; free some disk space", store->path, reason, error ? ": " : "",
+        error ? strerror(error) : "", store->without);
   else
-    say("%s can't be used (%s%s%s): the job goes on without history; check the folder's permissions", store->path,
-        reason, error ? ": " : "", error ? strerror(error) : "");
+    say("%s can't be used (%s%s%s): %s; check the folder's permissions", store->path, reason, error ? ": " : "",
+        error ? strerror(error) : "", store->without);
 }
 
 // A damaged history is kept for whoever wants to look at it, under the first free number, with its -wal and -shm: they
@@ -94,7 +98,7 @@ static bool move_aside(struct egd_store *store) {
       snprintf(from, sizeof from, "%s%s", store->path, parts[i]);
       if (snprintf(to, sizeof to, "%s.damaged-%u%s", store->path, number, parts[i]) >= (int)sizeof to) return false;
       if (rename(from, to) != 0 && errno != ENOENT) {
-        say("%s is damaged and can't be moved aside: %s; the job goes on without history", from, strerror(errno));
+        say("%s is damaged and can't be moved aside: %s; %s", from, strerror(errno), store->without);
         return false;
       }
     }
@@ -121,6 +125,10 @@ static int quick_check(sqlite3 *db) {
   return rc;
 }
 
+static int set_synchronous(struct egd_store *store, bool full) {
+  return sqlite3_exec(store->db, full ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL", NULL, NULL, NULL);
+}
+
 static int open_database(struct egd_store *store) {
   // SQLite would create the file with the umask; it gives -wal and -shm the mode of the file.
   int fd = open(store->path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -140,18 +148,16 @@ static int open_database(struct egd_store *store) {
   if (version < 0 || version > EGD_SCHEMA_VERSION) {
     close_database(store);
     if (version < 0)
-      say("%s is a database, but not a history of Egida: the job goes on without history; move that file away",
-          store->path);
+      say("%s is a database, but not a history of Egida: %s; move that file away", store->path, store->without);
     else
-      say("%s was written by a newer Egida (version %d, this one knows %d): the job goes on without history; "
+      say("%s was written by a newer Egida (version %d, this one knows %d): %s; "
           "use --dir for another folder",
-          store->path, version, EGD_SCHEMA_VERSION);
+          store->path, version, EGD_SCHEMA_VERSION, store->without);
     return SQLITE_OK;
   }
   // NORMAL: a commit costs no fsync; what must survive a power loss is committed with FULL.
-  rc = sqlite3_exec(store->db,
-                    "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 4194304;",
-                    NULL, NULL, NULL);
+  rc = sqlite3_exec(store->db, "PRAGMA journal_mode = WAL; PRAGMA journal_size_limit = 4194304;", NULL, NULL, NULL);
+  if (rc == SQLITE_OK) rc = set_synchronous(store, store->synced);
   if (rc == SQLITE_OK) rc = egd_schema_migrate(store->db, EGD_SCHEMA_VERSION);
   return rc;
 }
@@ -167,9 +173,11 @@ static void open_or_replace(struct egd_store *store) {
   if (rc != SQLITE_OK) give_up(store, rc);
 }
 
-struct egd_store *egd_store_open(const char *dir) {
+static struct egd_store *open_with(const char *dir, const char *without, bool synced) {
   struct egd_store *store = calloc(1, sizeof *store);
   if (!store) return NULL;
+  store->without = without;
+  store->synced = synced;
   // Resolved here: SQLITE_OPEN_NOFOLLOW refuses links anywhere in a path, and only the last part may be hostile.
   store->directory = realpath(dir, NULL);
   int error = errno;
@@ -179,10 +187,27 @@ struct egd_store *egd_store_open(const char *dir) {
     return NULL;
   }
   if (!store->directory)
-    say("no history in %s: %s; the job goes on without it", dir, strerror(error));
+    say("no history in %s: %s; %s", dir, strerror(error), store->without);
   else
     open_or_replace(store);
   return store;
+}
+
+struct egd_store *egd_store_open(const char *dir) {
+  return open_with(dir, "the job goes on without history", false);
+}
+struct egd_store *egd_store_open_for_service(const char *dir) {
+  return open_with(dir, "nothing is recorded until that is mended, jobs keep what they have to say", true);
+}
+
+void egd_store_reopen(struct egd_store *store) {
+  if (store->db || !store->directory) return;
+  store->said_moved = store->said_busy = store->said_odd = false;
+  open_or_replace(store);
+}
+
+void egd_store_set_journal(struct egd_store *store, struct egd_journal *journal) {
+  if (store) store->journal = journal;
 }
 
 static void forget_job(struct egd_store *store) {
@@ -221,7 +246,7 @@ static int run(struct egd_store *store, enum egd_fact fact, unsigned count, cons
   sqlite3_stmt **statement = &store->statements[fact];
   int rc = SQLITE_OK;
   if (!*statement)
-    rc = sqlite3_prepare_v3(store->db, egd_fact_sql[fact], -1, SQLITE_PREPARE_PERSISTENT, statement, NULL);
+    rc = sqlite3_prepare_v3(store->db, egd_fact_forms[fact].sql, -1, SQLITE_PREPARE_PERSISTENT, statement, NULL);
   for (unsigned i = 0; rc == SQLITE_OK && i < count; i++) {
     const struct egd_value *value = &values[i];
     if (value->kind == EGD_VALUE_INTEGER)
@@ -262,7 +287,7 @@ static int write_once(struct egd_store *store, enum egd_fact fact, bool durable,
   if (durable) {
     // `synchronous` can't change inside a transaction. The sync of the write-ahead log covers the older commits too.
     rc = commit(store);
-    if (rc == SQLITE_OK) rc = sqlite3_exec(store->db, "PRAGMA synchronous = FULL", NULL, NULL, NULL);
+    if (rc == SQLITE_OK) rc = set_synchronous(store, true);
   }
   if (rc == SQLITE_OK) rc = begin(store);
   if (rc == SQLITE_OK) rc = run(store, fact, count, values);
@@ -272,8 +297,7 @@ static int write_once(struct egd_store *store, enum egd_fact fact, bool durable,
     if (durable || store->facts >= BATCH_FACTS || clock_ns(CLOCK_MONOTONIC) - store->opened_ns > BATCH_NS)
       rc = commit(store);
   }
-  if (durable && (rc == SQLITE_OK || sqlite3_get_autocommit(store->db)))
-    sqlite3_exec(store->db, "PRAGMA synchronous = NORMAL", NULL, NULL, NULL);
+  if (durable && (rc == SQLITE_OK || sqlite3_get_autocommit(store->db))) set_synchronous(store, store->synced);
   return rc;
 }
 
@@ -282,7 +306,7 @@ static bool handle_trouble(struct egd_store *store, int rc) {
   if (is_damage(rc)) {
     close_database(store);
     if (store->said_moved) { // twice in one job: the disk is at fault
-      say("%s was damaged again: the job goes on without history; check the disk", store->path);
+      say("%s was damaged again: %s; check the disk", store->path, store->without);
       return false;
     }
     store->said_moved = true;
@@ -316,12 +340,12 @@ static bool handle_trouble(struct egd_store *store, int rc) {
     store->said_odd = true;
     break;
   }
-  sqlite3_exec(store->db, "PRAGMA synchronous = NORMAL", NULL, NULL, NULL);
+  set_synchronous(store, store->synced);
   return false;
 }
 
-int64_t egd_store_write(struct egd_store *store, enum egd_fact fact, bool durable, unsigned count,
-                        const struct egd_value *values) {
+static int64_t write_own(struct egd_store *store, enum egd_fact fact, bool durable, unsigned count,
+                         const struct egd_value *values) {
   for (unsigned attempt = 0; attempt < 2; attempt++) {
     if (!egd_store_usable(store)) return 0;
     int64_t row = 0;
@@ -330,6 +354,39 @@ int64_t egd_store_write(struct egd_store *store, enum egd_fact fact, bool durabl
     if (!handle_trouble(store, rc)) return 0;
   }
   return 0;
+}
+
+int64_t egd_store_write(struct egd_store *store, enum egd_fact fact, bool durable, unsigned count,
+                        const struct egd_value *values) {
+  if (!store) return 0;
+  int64_t row = write_own(store, fact, durable, count, values);
+  if (!store->journal || !egd_fact_forms[fact].values || values[0].kind != EGD_VALUE_TEXT) return row;
+  struct egd_value shipped[REMEMBERED_MAX];
+  memcpy(shipped, values, count * sizeof *values);
+  if (fact == EGD_FACT_FAILURE) shipped[EGD_FAILURE_ORIGIN] = EGD_NULL_IF(row == 0, row);
+  egd_journal_append(store->journal, fact, durable, count, shipped);
+  return row;
+}
+
+sqlite3 *egd_store_database(const struct egd_store *store) {
+  return store ? store->db : NULL;
+}
+
+int egd_store_run(struct egd_store *store, enum egd_fact fact, unsigned count, const struct egd_value *values) {
+  int rc = begin(store);
+  return rc == SQLITE_OK ? run(store, fact, count, values) : rc;
+}
+
+void egd_store_abandon(struct egd_store *store, int rc) {
+  handle_trouble(store, rc);
+  if (store->db && !sqlite3_get_autocommit(store->db)) sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+  store->open = false;
+}
+
+int egd_store_commit(struct egd_store *store) {
+  int rc = commit(store);
+  if (rc != SQLITE_OK) egd_store_abandon(store, rc);
+  return rc;
 }
 
 void egd_store_flush(struct egd_store *store) {

@@ -22,6 +22,11 @@ struct egd_store;
 /// Open or create DIR/history.db for writing; DIR exists. NULL only without memory: a database that can't be used gives
 /// a store that writes nothing (egd_store_usable is false then). The caller closes it.
 struct egd_store *egd_store_open(const char *dir);
+/// The history of the cluster's service, which goes on trying where a job would give up: see store_private.h.
+struct egd_store *egd_store_open_for_service(const char *dir);
+/// From now on every fact of a job is appended to `journal` too; NULL ends that. The journal stays the caller's.
+struct egd_journal;
+void egd_store_set_journal(struct egd_store *store, struct egd_journal *journal);
 /// Commit what is open and close. NULL is fine.
 void egd_store_close(struct egd_store *store);
 /// Commit the collected facts.

@@ -11,63 +11,82 @@
 #include "restartd/store_private.h"
 #include "restartd/store_process.h"
 
-const char *const egd_fact_sql[EGD_FACTS] = {
+const struct egd_fact_form egd_fact_forms[EGD_FACTS] = {
     // A job is resumed when another process begins it; the same one begins it again only after a repair.
     [EGD_FACT_JOB_BEGIN] =
-        "INSERT INTO jobs (id, argv, spec_name, spec_hash, nranks, nodes, spares, user, cwd, job_dir, begun_ns,"
-        " launcher_pid, launcher_start, launcher_host, launcher_boot)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
-        " ON CONFLICT (id) DO UPDATE SET ended_ns = NULL, outcome = NULL, exit_code = NULL, verdict = NULL,"
-        " nodes = excluded.nodes, spares = excluded.spares,"
-        " resumes = resumes + (launcher_pid IS NOT excluded.launcher_pid OR launcher_start IS NOT "
-        "excluded.launcher_start),"
-        " launcher_pid = excluded.launcher_pid, launcher_start = excluded.launcher_start,"
-        " launcher_host = excluded.launcher_host, launcher_boot = excluded.launcher_boot",
-    [EGD_FACT_JOB_STARTED] = "UPDATE jobs SET started_ns = ?2 WHERE id = ?1",
-    [EGD_FACT_JOB_END] = "UPDATE jobs SET ended_ns = ?2, outcome = ?3, exit_code = ?4, verdict = ?5 WHERE id = ?1",
-    [EGD_FACT_JOB_END_RANKS] = "UPDATE ranks SET ended_ns = ?2 WHERE job = ?1 AND ended_ns IS NULL",
-    [EGD_FACT_NODE_UP] = "INSERT INTO nodes (job, node, incarnation, address, agent_pid, spare, up_ns) VALUES (?1, ?2, "
-                         "?3, ?4, ?5, ?6, ?7)"
-                         " ON CONFLICT (job, node, incarnation) DO UPDATE SET address = excluded.address, agent_pid = "
-                         "excluded.agent_pid,"
-                         " spare = excluded.spare, lost_ns = NULL, why = NULL",
+        {"INSERT INTO jobs (id, argv, spec_name, spec_hash, nranks, nodes, spares, user, cwd, job_dir, begun_ns,"
+         " launcher_pid, launcher_start, launcher_host, launcher_boot)"
+         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
+         " ON CONFLICT (id) DO UPDATE SET ended_ns = NULL, outcome = NULL, exit_code = NULL, verdict = NULL,"
+         " nodes = excluded.nodes, spares = excluded.spares,"
+         " resumes = resumes + (launcher_pid IS NOT excluded.launcher_pid OR launcher_start IS NOT "
+         "excluded.launcher_start),"
+         " launcher_pid = excluded.launcher_pid, launcher_start = excluded.launcher_start,"
+         " launcher_host = excluded.launcher_host, launcher_boot = excluded.launcher_boot",
+         "Ttttiiitttiiitt"},
+    [EGD_FACT_JOB_STARTED] = {"UPDATE jobs SET started_ns = ?2 WHERE id = ?1", "TI"},
+    [EGD_FACT_JOB_END] = {"UPDATE jobs SET ended_ns = ?2, outcome = ?3, exit_code = ?4, verdict = ?5 WHERE id = ?1",
+                          "TIIit"},
+    [EGD_FACT_JOB_END_RANKS] = {"UPDATE ranks SET ended_ns = ?2 WHERE job = ?1 AND ended_ns IS NULL", "TI"},
+    [EGD_FACT_NODE_UP] =
+        {"INSERT INTO nodes (job, node, incarnation, address, agent_pid, spare, up_ns) VALUES (?1, ?2, "
+         "?3, ?4, ?5, ?6, ?7)"
+         " ON CONFLICT (job, node, incarnation) DO UPDATE SET address = excluded.address, agent_pid = "
+         "excluded.agent_pid,"
+         " spare = excluded.spare, lost_ns = NULL, why = NULL",
+         "TIItiii"},
     [EGD_FACT_NODE_LOST] =
-        "INSERT INTO nodes (job, node, incarnation, why, lost_ns) VALUES (?1, ?2, ?3, ?4, ?5)"
-        " ON CONFLICT (job, node, incarnation) DO UPDATE SET why = excluded.why, lost_ns = excluded.lost_ns",
+        {"INSERT INTO nodes (job, node, incarnation, why, lost_ns) VALUES (?1, ?2, ?3, ?4, ?5)"
+         " ON CONFLICT (job, node, incarnation) DO UPDATE SET why = excluded.why, lost_ns = excluded.lost_ns",
+         "TIItI"},
     [EGD_FACT_RANK_START] =
-        "INSERT INTO ranks (job, rank, birth, incarnation, node, pid, image, started_ns)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
-        " ON CONFLICT (job, rank, birth, incarnation) DO UPDATE SET node = excluded.node, pid = excluded.pid,"
-        " image = excluded.image, started_ns = excluded.started_ns, ended_ns = NULL, wait_status = NULL",
-    [EGD_FACT_RANK_END] = "UPDATE ranks SET wait_status = ?5, ended_ns = ?6"
-                          " WHERE job = ?1 AND rank = ?2 AND birth = ?3 AND incarnation = ?4",
+        {"INSERT INTO ranks (job, rank, birth, incarnation, node, pid, image, started_ns)"
+         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+         " ON CONFLICT (job, rank, birth, incarnation) DO UPDATE SET node = excluded.node, pid = excluded.pid,"
+         " image = excluded.image, started_ns = excluded.started_ns, ended_ns = NULL, wait_status = NULL",
+         "TIIIiiiI"},
+    [EGD_FACT_RANK_END] = {"UPDATE ranks SET wait_status = ?5, ended_ns = ?6"
+                           " WHERE job = ?1 AND rank = ?2 AND birth = ?3 AND incarnation = ?4",
+                           "TIIIiI"},
     [EGD_FACT_CHECKPOINT] =
-        "INSERT INTO checkpoints (job, rank, number, bytes, stall_ns, write_ns, durable, at_ns)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
-        " ON CONFLICT (job, rank, number) DO UPDATE SET bytes = excluded.bytes, stall_ns = excluded.stall_ns,"
-        " write_ns = excluded.write_ns, durable = excluded.durable, at_ns = excluded.at_ns",
-    [EGD_FACT_LOG] = "INSERT INTO logs (job, rank, bytes, spilled, peak, at_ns) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
-                     " ON CONFLICT (job, rank) DO UPDATE SET bytes = excluded.bytes, spilled = excluded.spilled,"
-                     " peak = max(peak, excluded.peak), at_ns = excluded.at_ns",
+        {"INSERT INTO checkpoints (job, rank, number, bytes, stall_ns, write_ns, durable, at_ns)"
+         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+         " ON CONFLICT (job, rank, number) DO UPDATE SET bytes = excluded.bytes, stall_ns = excluded.stall_ns,"
+         " write_ns = excluded.write_ns, durable = excluded.durable, at_ns = excluded.at_ns",
+         "TIIiiiiI"},
+    [EGD_FACT_LOG] = {"INSERT INTO logs (job, rank, bytes, spilled, peak, at_ns) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
+                      " ON CONFLICT (job, rank) DO UPDATE SET bytes = excluded.bytes, spilled = excluded.spilled,"
+                      " peak = max(peak, excluded.peak), at_ns = excluded.at_ns",
+                      "TIiiiI"},
     [EGD_FACT_FAILURE] =
-        "INSERT INTO failures (job, rank, node, incarnation, signal, exit_code, injected, cause, detected_ns)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        {"INSERT INTO failures (job, rank, node, incarnation, signal, exit_code, injected, cause, detected_ns,"
+         " origin)"
+         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+         "Tiiiiiitii"},
     [EGD_FACT_RECOVERY] =
-        "INSERT OR REPLACE INTO recoveries (job, rank, birth, incarnation, failure, from_node, node, image, "
-        "determinants,"
-        " detected_ns, fenced_after_ns, respawned_after_ns, restored_after_ns, replayed_after_ns, caught_up_after_ns,"
-        " rereplicated_after_ns) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+        {"INSERT OR REPLACE INTO recoveries (job, rank, birth, incarnation, failure, from_node, node, image, "
+         "determinants,"
+         " detected_ns, fenced_after_ns, respawned_after_ns, restored_after_ns, replayed_after_ns, caught_up_after_ns,"
+         " rereplicated_after_ns) VALUES (?1, ?2, ?3, ?4,"
+         " (SELECT max(id) FROM failures WHERE job = ?1 AND CASE WHEN origin IS NULL THEN id = ?5 ELSE origin = ?5 "
+         "END),"
+         " ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+         "TIIIiiiiiiiiiiii"},
     [EGD_FACT_EVENT] =
-        "INSERT INTO events (job, at_ns, kind, rank, node, text, json) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    [EGD_FACT_CLEANED] = "UPDATE jobs SET cleaned_ns = ?2 WHERE id = ?1",
-    [EGD_FACT_FORGET_JOB] = "DELETE FROM jobs WHERE id = ?1",
-    [EGD_FACT_FORGET_NODES] = "DELETE FROM nodes WHERE job = ?1",
-    [EGD_FACT_FORGET_RANKS] = "DELETE FROM ranks WHERE job = ?1",
-    [EGD_FACT_FORGET_CHECKPOINTS] = "DELETE FROM checkpoints WHERE job = ?1",
-    [EGD_FACT_FORGET_LOGS] = "DELETE FROM logs WHERE job = ?1",
-    [EGD_FACT_FORGET_FAILURES] = "DELETE FROM failures WHERE job = ?1",
-    [EGD_FACT_FORGET_RECOVERIES] = "DELETE FROM recoveries WHERE job = ?1",
-    [EGD_FACT_FORGET_EVENTS] = "DELETE FROM events WHERE job = ?1",
+        {"INSERT INTO events (job, at_ns, kind, rank, node, text, json) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+         "TiTiitt"},
+    [EGD_FACT_CLEANED] = {"UPDATE jobs SET cleaned_ns = ?2 WHERE id = ?1", NULL},
+    [EGD_FACT_FORGET_JOB] = {"DELETE FROM jobs WHERE id = ?1", NULL},
+    [EGD_FACT_FORGET_NODES] = {"DELETE FROM nodes WHERE job = ?1", NULL},
+    [EGD_FACT_FORGET_RANKS] = {"DELETE FROM ranks WHERE job = ?1", NULL},
+    [EGD_FACT_FORGET_CHECKPOINTS] = {"DELETE FROM checkpoints WHERE job = ?1", NULL},
+    [EGD_FACT_FORGET_LOGS] = {"DELETE FROM logs WHERE job = ?1", NULL},
+    [EGD_FACT_FORGET_FAILURES] = {"DELETE FROM failures WHERE job = ?1", NULL},
+    [EGD_FACT_FORGET_RECOVERIES] = {"DELETE FROM recoveries WHERE job = ?1", NULL},
+    [EGD_FACT_FORGET_EVENTS] = {"DELETE FROM events WHERE job = ?1", NULL},
+    [EGD_FACT_JOURNAL] = {"INSERT INTO journals (job, uid, applied) VALUES (?1, ?2, ?3)"
+                          " ON CONFLICT (job) DO UPDATE SET applied = excluded.applied",
+                          NULL},
 };
 
 static uint64_t or_now(uint64_t at_ns) {
@@ -190,7 +209,7 @@ int64_t egd_store_failure(struct egd_store *store, const struct egd_store_failur
                    EGD_INTEGER(failure->node), EGD_INTEGER(failure->incarnation),
                    EGD_NULL_IF(failure->signal == 0, failure->signal),
                    EGD_NULL_IF(failure->exit_code < 0, failure->exit_code), EGD_INTEGER(failure->injected),
-                   EGD_TEXT(failure->cause), EGD_INTEGER(or_now(failure->detected_ns)));
+                   EGD_TEXT(failure->cause), EGD_INTEGER(or_now(failure->detected_ns)), EGD_NULL_IF(true, 0));
 }
 
 void egd_store_recovery(struct egd_store *store, const struct egd_store_recovery *recovery) {

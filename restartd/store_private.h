@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+// The numbers are those of docs/formats/journal.md: new facts come behind the others.
 enum egd_fact {
   EGD_FACT_JOB_BEGIN,
   EGD_FACT_JOB_STARTED,
@@ -28,9 +29,15 @@ enum egd_fact {
   EGD_FACT_FORGET_FAILURES,
   EGD_FACT_FORGET_RECOVERIES,
   EGD_FACT_FORGET_EVENTS,
+  EGD_FACT_JOURNAL,
   EGD_FACTS,
 };
-extern const char *const egd_fact_sql[EGD_FACTS];
+struct egd_fact_form {
+  const char *sql;
+  const char *values; // types, as in docs/formats/journal.md; NULL: this fact is of the folder and not shipped
+};
+extern const struct egd_fact_form egd_fact_forms[EGD_FACTS];
+#define EGD_FAILURE_ORIGIN 9 // the value of EGD_FACT_FAILURE that is its number in the history of its origin
 
 // A value to bind. EGD_NULL_IF turns "unknown" numbers into NULL.
 struct egd_value {
@@ -59,6 +66,19 @@ int64_t egd_store_write(struct egd_store *store, enum egd_fact fact, bool durabl
 void egd_store_remember_job(struct egd_store *store, unsigned count, const struct egd_value *values);
 // A history that was given up because the disk was full may have room again: once more, at the end of a job.
 void egd_store_try_again(struct egd_store *store);
+
+// For the cluster's service, which writes facts of others in transactions of its own (ingest.c).
+struct sqlite3;
+/// NULL: the history can't be used now.
+struct sqlite3 *egd_store_database(const struct egd_store *store);
+/// Run one statement; a transaction is begun if none is. An SQLite result code.
+int egd_store_run(struct egd_store *store, enum egd_fact fact, unsigned count, const struct egd_value *values);
+/// Commit with all syncs. SQLITE_OK, or the transaction was given up, and what can be done about it was done.
+int egd_store_commit(struct egd_store *store);
+/// Try again where the history could not be used.
+void egd_store_reopen(struct egd_store *store);
+/// After an SQLite error in a transaction: it is given up; a damaged history is replaced.
+void egd_store_abandon(struct egd_store *store, int rc);
 
 uint64_t egd_store_now_ns(void); // CLOCK_REALTIME
 
