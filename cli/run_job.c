@@ -2,7 +2,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -167,44 +166,74 @@ static bool read_plan(const char *text, struct egd_plan *ret_plan) {
   return ret_plan->version == EGD_PLAN_VERSION;
 }
 
-// Every rank must have left an image of its last state, and that image must still be there.
-static bool is_suspended(const struct run_job *job, uint32_t nranks, bool say) {
+// Did every rank leave an image of its last state, and is that image still there?
+static bool is_suspended(const struct run_job *job, uint32_t nranks) {
   for (uint32_t r = 0; r < nranks; r++) {
     char path[PATH_MAX + 64], *text;
     snprintf(path, sizeof(path), "%s/suspended/rank-%u.json", job->job_dir, r);
-    if (egd_secure_read(path, 65536, &text, NULL) != EGD_OK) {
-      if (say)
-        egd_log(
-            "job %s cannot be resumed: rank %u left no image of its last state (%s is missing), and its determinants "
-            "were in memory only (pessimistic-nfs keeps them on the shared disk)",
-            job->id, r, path);
-      return false;
-    }
+    if (egd_secure_read(path, 65536, &text, NULL) != EGD_OK) return false;
     json_t *root = json_loads(text, 0, NULL);
     free(text);
     json_int_t image = json_integer_value(json_object_get(root, "image"));
     json_decref(root);
     snprintf(path, sizeof(path), "%s/images/rank-%u/%lld.img", job->job_dir, r, (long long)image);
-    if (access(path, R_OK) != 0) {
-      if (say) egd_log("job %s cannot be resumed: %s: %s", job->id, path, strerror(errno));
-      return false;
-    }
+    if (access(path, R_OK) != 0) return false;
   }
   return true;
 }
 
-static bool has_images(const struct run_job *job, uint32_t nranks) {
+// Is there a file BEGIN….END of the rank?
+static bool has_file(const char *folder, const char *begin, const char *end) {
+  DIR *dir = opendir(folder);
+  bool found = false;
+  for (struct dirent *entry; dir && !found && (entry = readdir(dir));) {
+    const char *dot = strrchr(entry->d_name, '.');
+    found = strncmp(entry->d_name, begin, strlen(begin)) == 0 && dot && strcmp(dot, end) == 0;
+  }
+  if (dir) closedir(dir);
+  return found;
+}
+
+// Without images of the last state: durable images, and determinants, on the shared disk or as the nodes left them behind.
+static bool can_be_gathered(const struct run_job *job, uint32_t nranks, const struct egd_plan *plan) {
   for (uint32_t r = 0; r < nranks; r++) {
-    char path[PATH_MAX + 64];
-    glob_t found = {0};
-    snprintf(path, sizeof(path), "%s/images/rank-%u/*.img", job->job_dir, r);
-    bool any = glob(path, 0, NULL, &found) == 0 && found.gl_pathc > 0;
-    globfree(&found);
-    if (any) continue;
-    egd_log("job %s cannot be resumed: rank %u has no image (%s); start it anew", job->id, r, path);
+    char images[PATH_MAX + 64], kept[PATH_MAX + 64], name[32];
+    snprintf(images, sizeof(images), "%s/images/rank-%u", job->job_dir, r);
+    snprintf(kept, sizeof(kept), "%s/suspended", job->job_dir);
+    snprintf(name, sizeof(name), "rank-%u.", r);
+    if (!has_file(images, "", ".img")) {
+      egd_log("job %s cannot be resumed: rank %u has no image in %s; start it anew", job->id, r, images);
+      return false;
+    }
+    if (plan->determinant_store == EGD_DETERMINANT_SHARED_DISK || has_file(kept, name, ".log")) continue;
+    egd_log(
+        "job %s cannot be resumed: rank %u left no image of its last state, and its determinants, which were in memory "
+        "only, are lost (pessimistic-nfs keeps them on the shared disk)",
+        job->id, r);
     return false;
   }
   return true;
+}
+
+// Nodes that were given up are not given up in the resumed job; what they left behind is older than what was done elsewhere.
+static void forget_fences(const struct run_job *job) {
+  char path[PATH_MAX + 64], name[300];
+  snprintf(path, sizeof(path), "%s/fence", job->job_dir);
+  DIR *dir = opendir(path);
+  for (struct dirent *entry; dir && (entry = readdir(dir));) {
+    if (entry->d_name[0] == '.') continue;
+    snprintf(path, sizeof(path), "%s/suspended", job->job_dir);
+    snprintf(name, sizeof(name), ".%s.log", entry->d_name);
+    DIR *kept = opendir(path);
+    for (struct dirent *file; kept && (file = readdir(kept));) {
+      size_t length = strlen(file->d_name), end = strlen(name);
+      if (length > end && strcmp(file->d_name + length - end, name) == 0) unlinkat(dirfd(kept), file->d_name, 0);
+    }
+    if (kept) closedir(kept);
+  }
+  if (dir) closedir(dir);
+  snprintf(path, sizeof(path), "%s/fence", job->job_dir);
+  egd_remove_tree(path);
 }
 
 // For the messages and the history; ranks take their arguments from their images.
@@ -252,10 +281,10 @@ bool run_job_resume(struct run_job *job, struct run_options *options, struct egd
   json_decref(root);
   if (!good) egd_log("%s is damaged or of another version of Egida; the job cannot be resumed", path);
   if (!good) return false;
-  // With determinants on the shared disk the last durable images are enough.
-  options->gather = !is_suspended(job, options->nranks, ret_plan->determinant_store != EGD_DETERMINANT_SHARED_DISK);
-  return !options->gather ||
-         (ret_plan->determinant_store == EGD_DETERMINANT_SHARED_DISK && has_images(job, options->nranks));
+  options->gather = !is_suspended(job, options->nranks);
+  if (!options->gather) return true;
+  forget_fences(job);
+  return can_be_gathered(job, options->nranks, ret_plan);
 }
 
 bool run_job_place(const struct run_job *job, const struct run_options *options) {

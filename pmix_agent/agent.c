@@ -53,6 +53,7 @@ void agent_fenced(struct agent *agent, const char *why) {
   egd_log("this node was given up: %s; its ranks end here and go on elsewhere", why);
   if (agent->launcher) egd_link_destroy(agent->launcher);
   agent->launcher = NULL;
+  agent->fenced = true;
   for (uint32_t r = 0; r < agent->seg->nranks; r++) {
     int pid = agent->ranks[r].here ? atomic_load(&egd_cb(agent->seg, r)->pid) : 0;
     if (pid > 0) kill(pid, SIGKILL);
@@ -71,6 +72,8 @@ static void look_at_end(struct agent *agent) {
     agent->end_ns = now_ns + LEAVE_NS;
     return;
   }
+  // The launcher is lost or ends the whole job: what a resumed one needs of this node.
+  if (agent->suspending || agent->fenced) egd_mover_keep(agent->mover);
   agent->flushing = agent->launcher != NULL;
   agent_look(agent);
   agent_report(agent, json_pack("{ss si}", "op", "ended", "node", agent->node));

@@ -58,7 +58,7 @@ struct agent {
   uint64_t log_report_ns;
   uint32_t birth_wanted; // not seg->birth: start-up is about to begin anew
   bool adopted;          // it took over from an agent that died
-  bool ending, suspending, flushing;
+  bool ending, suspending, fenced, flushing;
   int exit_code;   // of the job, for the watchdogs
   uint64_t end_ns; // when the last watchdogs are killed
 };

@@ -112,6 +112,10 @@ bool egd_mover_before_sleep(struct egd_mover *mover);
 /// After the reactor woke: clears seg->agent_sleeping.
 void egd_mover_after_sleep(struct egd_mover *mover);
 
+/// The whole job stops, this node's ranks are dead: write their determinants and the replicas of others' to
+/// JOB_DIR/suspended, for a job that is resumed. What cannot be written is told by callbacks.trouble.
+void egd_mover_keep(struct egd_mover *mover);
+
 struct egd_mover_counters {
   uint64_t records_sent, bytes_sent, records_received, bytes_received; // payloads of channels
   uint64_t determinant_bytes_sent, cuts, reconnects, refused, resubscriptions;

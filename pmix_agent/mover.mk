@@ -8,4 +8,5 @@ egida_mover_sources = \
   pmix_agent/mover_stream.c \
   pmix_agent/mover_wire.c pmix_agent/mover_wire.h \
   pmix_agent/replica.c pmix_agent/replica.h \
-  pmix_agent/replica_disk.c pmix_agent/replica_disk.h
+  pmix_agent/replica_disk.c pmix_agent/replica_disk.h \
+  pmix_agent/replica_kept.c pmix_agent/replica_kept.h

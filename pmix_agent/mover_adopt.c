@@ -191,25 +191,39 @@ static void begin_fetch(struct egd_mover *mover, struct mover_adoption *adoption
   }
 }
 
-static void read_disk(struct egd_mover *mover, struct mover_adoption *adoption) {
-  struct egd_replica replica = {0};
-  char why[700] = "";
-  int status = egd_disk_read(mover->seg->job_dir, mover->seg->job_hash, adoption->rank, &replica);
+static void take_replica(struct egd_mover *mover, struct mover_adoption *adoption, int status,
+                         struct egd_replica *replica, const char *file) {
+  char why[800] = "";
   if (status == EGD_OK) {
-    adoption->state = replica.state;
-    for (uint64_t at = replica.state.tail; at < replica.state.head;) {
-      size_t length = replica.state.head - at;
-      const unsigned char *bytes = egd_replica_bytes(&replica, at, &length);
+    adoption->state = replica->state;
+    for (uint64_t at = replica->state.tail; at < replica->state.head;) {
+      size_t length = replica->state.head - at;
+      const unsigned char *bytes = egd_replica_bytes(replica, at, &length);
       put_bytes(mover, adoption->rank, at, bytes, length);
       at += length;
     }
   } else {
-    snprintf(why, sizeof why, "%s/determinants/rank-%u.log: %s", mover->seg->job_dir, adoption->rank,
-             egd_status_string(status));
+    snprintf(why, sizeof why, "%s: %s", file, egd_status_string(status));
     if (status == EGD_ERR_NOT_FOUND) status = EGD_ERR_LOST;
   }
-  egd_replica_clear(&replica);
+  egd_replica_clear(replica);
   finish(mover, adoption, status, why);
+}
+
+static void read_disk(struct egd_mover *mover, struct mover_adoption *adoption) {
+  struct egd_replica replica = {0};
+  char path[640];
+  snprintf(path, sizeof path, "%.512s/determinants/rank-%u.log", mover->seg->job_dir, adoption->rank);
+  int status = egd_disk_read(path, mover->seg->job_hash, adoption->rank, &replica);
+  take_replica(mover, adoption, status, &replica, path);
+}
+
+// What nodes left behind when the whole job stopped.
+static bool read_kept(struct egd_mover *mover, struct mover_adoption *adoption) {
+  struct egd_replica replica = {0};
+  if (egd_kept_read(mover->seg->job_dir, mover->seg->job_hash, adoption->rank, &replica) != EGD_OK) return false;
+  take_replica(mover, adoption, EGD_OK, &replica, "");
+  return true;
 }
 
 // One step of one adoption; true if it is over.
@@ -226,6 +240,7 @@ static bool step(struct egd_mover *mover, struct mover_adoption *adoption) {
   for (uint32_t node = 0; node < mover->nnodes; node++)
     if (node != mover->self && mover->peers[node].alive && !adoption->answered[node]) return false;
   if (adoption->best == MOVER_NO_ID) {
+    if (read_kept(mover, adoption)) return true;
     char why[160];
     snprintf(why, sizeof why,
              "no node that is alive holds the determinants of rank %u: more than f = %u nodes were lost at once",

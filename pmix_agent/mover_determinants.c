@@ -470,3 +470,39 @@ void mover_determinants_free(struct egd_mover *mover) {
   mover->disk_stale = mover->disk && egd_disk_busy(mover->disk);
   init_gate(mover);
 }
+
+// ---- the end of all -------------------------------------------------------------------------------------------------
+
+static bool keep(struct egd_mover *mover, uint32_t rank, const struct egd_replica_state *state,
+                 const struct iovec data[2]) {
+  char path[640];
+  int status = egd_kept_write(mover->seg->job_dir, mover->seg->job_hash, rank, mover->self, mover->options.incarnation,
+                              state, data, path);
+  if (status != EGD_OK)
+    mover_trouble(mover, false, "cannot write %s: %s; the job may not be resumed", path, egd_status_string(status));
+  return status == EGD_OK;
+}
+
+void egd_mover_keep(struct egd_mover *mover) {
+  if (!mover->logs_determinants || on_shared_disk(mover) || !mover->epoch) return;
+  for (uint32_t rank = 0; rank < mover->nranks; rank++) {
+    const struct egd_replica *replica = &mover->replicas[rank];
+    const struct egd_rank_cb *cb = egd_cb(mover->seg, rank);
+    struct iovec data[2] = {{0}, {0}};
+    if (mover->is_local[rank] && !mover->is_adopting[rank]) {
+      struct egd_replica_state state = {.tail = atomic_load(&cb->determinant_tail),
+                                        .newest = atomic_load(&cb->determinant_newest),
+                                        .head = atomic_load(&cb->determinant_head),
+                                        .polls = atomic_load(&cb->polls)};
+      egd_replica_of_ring(egd_at(mover->seg, egd_slice(mover->seg, rank) + EGD_SLICE_DETERMINANTS), state.tail,
+                          state.head, data);
+      if (!keep(mover, rank, &state, data)) return;
+    } else if (replica->known) {
+      size_t length = replica->state.head - replica->state.tail;
+      const unsigned char *bytes = egd_replica_bytes(replica, replica->state.tail, &length);
+      if (length != replica->state.head - replica->state.tail) continue;
+      data[0] = (struct iovec){(void *)bytes, length};
+      if (!keep(mover, rank, &replica->state, data)) return;
+    }
+  }
+}

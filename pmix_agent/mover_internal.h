@@ -9,7 +9,7 @@
 #include "pmix_agent/mover.h"
 #include "pmix_agent/mover_wire.h"
 #include "pmix_agent/replica.h"
-#include "pmix_agent/replica_disk.h"
+#include "pmix_agent/replica_kept.h"
 #include "protocol/gate.h"
 
 #define MOVER_WINDOW (8ull << 20) // bytes of a channel that may be on the way or unread

@@ -16,8 +16,8 @@
 #include "common/status.h"
 
 #define MAGIC 0x31544544444745ull // "EGDDET1"
-#define FIRST 1u                   // flag: the file begins here
-#define ROTATE_AT (128ull << 20)   // a longer file is written anew from its tail on
+#define FIRST 1u                  // flag: the file begins here
+#define ROTATE_AT (128ull << 20)  // a longer file is written anew from its tail on
 
 // Before each run of bytes; the whole is checksummed, so a torn end is recognised.
 struct run {
@@ -77,24 +77,47 @@ static bool write_all(int fd, struct iovec *parts, int count) {
   return true;
 }
 
-static bool write_run(struct egd_disk *disk, int fd, const struct egd_disk_entry *entry, uint64_t from, bool first) {
+static bool write_run(int fd, uint64_t job_hash, uint32_t rank, uint64_t from, const struct egd_replica_state *state,
+                      bool first, const struct iovec data[2]) {
   struct run run = {
       .magic = MAGIC,
-      .job_hash = disk->job_hash,
-      .rank = entry->rank,
+      .job_hash = job_hash,
+      .rank = rank,
       .flags = first ? FIRST : 0,
       .position = from,
-      .length = entry->state.head - from,
-      .tail = entry->state.tail,
-      .newest = entry->state.newest,
-      .polls = entry->state.polls,
+      .length = state->head - from,
+      .tail = state->tail,
+      .newest = state->newest,
+      .polls = state->polls,
   };
-  uint64_t at = from % EGD_DETERMINANT_RING, one = EGD_DETERMINANT_RING - at;
-  if (one > run.length) one = run.length;
-  struct iovec parts[3] = {
-      {&run, sizeof run}, {(void *)(entry->ring + at), one}, {(void *)entry->ring, run.length - one}};
-  run.check = checksum(&run, parts + 1, 2);
+  struct iovec parts[3] = {{&run, sizeof run}, data[0], data[1]};
+  run.check = checksum(&run, data, 2);
   return write_all(fd, parts, 3);
+}
+
+static bool write_entry(struct egd_disk *disk, int fd, const struct egd_disk_entry *entry, uint64_t from, bool first) {
+  struct iovec data[2];
+  egd_replica_of_ring(entry->ring, from, entry->state.head, data);
+  return write_run(fd, disk->job_hash, entry->rank, from, &entry->state, first, data);
+}
+
+void egd_replica_of_ring(const unsigned char *ring, uint64_t from, uint64_t to, struct iovec ret_parts[2]) {
+  uint64_t at = from % EGD_DETERMINANT_RING, one = EGD_DETERMINANT_RING - at;
+  if (one > to - from) one = to - from;
+  ret_parts[0] = (struct iovec){(void *)(ring + at), one};
+  ret_parts[1] = (struct iovec){(void *)ring, to - from - one};
+}
+
+int egd_disk_write_log(const char *path, uint64_t job_hash, uint32_t rank, const struct egd_replica_state *state,
+                       const struct iovec data[2]) {
+  unlink(path);
+  int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  bool good = fd >= 0 && write_run(fd, job_hash, rank, state->tail, state, true, data) && fsync(fd) == 0;
+  int error = errno;
+  if (fd >= 0) close(fd);
+  if (!good && fd >= 0) unlink(path);
+  errno = error;
+  return good ? EGD_OK : error == ENOSPC || error == EDQUOT ? EGD_ERR_NO_SPACE : EGD_ERR_IO;
 }
 
 static bool start_file(struct egd_disk *disk, const struct egd_disk_entry *entry, uint64_t from) {
@@ -108,7 +131,7 @@ static bool start_file(struct egd_disk *disk, const struct egd_disk_entry *entry
   int fd = openat(disk->folder, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW | O_APPEND, 0600);
   if (fd < 0) return false;
   // A node that was given up may still write: it writes to the file that this one replaces.
-  if (!write_run(disk, fd, entry, from, true) || fsync(fd) != 0 ||
+  if (!write_entry(disk, fd, entry, from, true) || fsync(fd) != 0 ||
       renameat(disk->folder, temporary, disk->folder, name) != 0 || fsync(disk->folder) != 0) {
     int error = errno;
     close(fd);
@@ -127,7 +150,7 @@ static bool add_run(struct egd_disk *disk, const struct egd_disk_entry *entry) {
   if (entry->restart || !file->fd) return start_file(disk, entry, entry->restart ? entry->from : entry->state.tail);
   if (file->size > ROTATE_AT && file->size > 4 * retained) return start_file(disk, entry, entry->state.tail);
   file->size += sizeof(struct run) + (entry->state.head - entry->from);
-  return write_run(disk, file->fd - 1, entry, entry->from, false);
+  return write_entry(disk, file->fd - 1, entry, entry->from, false);
 }
 
 static int commit(struct egd_disk *disk, const struct egd_disk_entry *entries, size_t count) {
@@ -274,9 +297,7 @@ static int read_run(int fd, uint64_t job_hash, uint32_t rank, bool first, struct
   return status;
 }
 
-int egd_disk_read(const char *job_dir, uint64_t job_hash, uint32_t rank, struct egd_replica *replica) {
-  char path[600];
-  snprintf(path, sizeof path, "%s/determinants/rank-%u.log", job_dir, rank);
+int egd_disk_read(const char *path, uint64_t job_hash, uint32_t rank, struct egd_replica *replica) {
   int fd = egd_secure_open(path);
   if (fd < 0)
     return errno == ENOENT ? EGD_ERR_NOT_FOUND : errno == EPERM || errno == ELOOP ? EGD_ERR_FOREIGN : EGD_ERR_IO;

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 #include "pmix_agent/replica.h"
 
 struct egd_disk;
@@ -33,8 +34,14 @@ int egd_disk_submit(struct egd_disk *disk, uint64_t cut, const struct egd_disk_e
 /// The submission that is finished: its cut, or an error with one line in `why`; 0 if none is. Clears the signal.
 uint64_t egd_disk_finished(struct egd_disk *disk, int *ret_status, char *why, size_t why_size);
 
-/// Read a rank's log into `replica` (empty). EGD_ERR_NOT_FOUND, EGD_ERR_CORRUPT (the beginning is damaged), EGD_ERR_FOREIGN, EGD_ERR_IO.
+/// The bytes [from, to) of a determinant ring.
+void egd_replica_of_ring(const unsigned char *ring, uint64_t from, uint64_t to, struct iovec ret_parts[2]);
+/// Write a whole log, [state->tail, state->head) in two parts, to a new file, durably. EGD_ERR_NO_SPACE, EGD_ERR_IO with
+/// errno; nothing is left then.
+int egd_disk_write_log(const char *path, uint64_t job_hash, uint32_t rank, const struct egd_replica_state *state,
+                       const struct iovec data[2]);
+/// Read the log of a rank in the file `path` into `replica` (empty). EGD_ERR_NOT_FOUND, EGD_ERR_CORRUPT (the beginning is damaged), EGD_ERR_FOREIGN, EGD_ERR_IO.
 /// A torn end is what a crash leaves: what stands before counts.
-int egd_disk_read(const char *job_dir, uint64_t job_hash, uint32_t rank, struct egd_replica *replica);
+int egd_disk_read(const char *path, uint64_t job_hash, uint32_t rank, struct egd_replica *replica);
 
 #endif

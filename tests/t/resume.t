@@ -8,7 +8,37 @@ import harness as h
 tap = h.Tap()
 
 
-def check(name, spec, options=(), all_at_once=False):
+def kill_node(folder, node):
+    """The processes of a simulated node: its agent, the watchdogs and ranks below it."""
+    pids = [int(p) for p in os.listdir("/proc") if p.isdigit()]
+    def words(pid):
+        try:
+            with open("/proc/%d/cmdline" % pid, "rb") as f:
+                return f.read().decode(errors="replace").split("\0")
+        except OSError:
+            return []
+    def children(pid):
+        try:
+            with open("/proc/%d/task/%d/children" % (pid, pid)) as f:
+                return [int(word) for word in f.read().split()]
+        except OSError:
+            return []
+    for pid in pids:
+        line = words(pid)
+        if line[:1] == ["egida-agent"] and folder in line[1] and line[2] == str(node):
+            doomed = [pid]
+            for one in doomed:
+                doomed += children(one)
+            for one in doomed:
+                try:
+                    os.kill(one, 9)
+                except OSError:
+                    pass
+            return True
+    return False
+
+
+def check(name, spec, options=(), all_at_once=False, node=None):
     what = "%s %s %s" % (name, spec, " ".join(options))
     program = h.programs()[name]
     with h.Folder("none") as folder:
@@ -25,6 +55,8 @@ def check(name, spec, options=(), all_at_once=False):
             h.sweep(mark)
         child.kill()
         child.wait()
+        if node is not None:
+            tap.ok(kill_node(os.path.realpath(folder.path), node), "%s: node %d is lost with the launcher" % (what, node))
         until = time.monotonic() + 12
         while h.marked(mark) and time.monotonic() < until:
             time.sleep(0.1)
@@ -49,6 +81,10 @@ for name in ("output", "ring", "history"):
     check(name, "pessimistic-nfs", ["--interval", "300ms", "--nodes", "2"], True)
 check("history", "pessimistic-nfs", ["--interval", "300ms"], True)
 check("ring", "pessimistic", [], True)
+# the batch host is lost with a node's ranks: the others leave images and what they know of the lost ones
+for name in ("ring", "history", "output"):
+    check(name, "pessimistic", ["--nodes", "3"], node=1)
+check("ring", "pessimistic", ["--nodes", "2", "--interval", "300ms"], node=0)
 with h.Folder("resume") as folder:
     result = h.run([h.EGIDA, "run", "--resume", "no-such-job"], folder.path, 20)
     tap.ok(result.status not in (0, 124) and "no-such-job" in result.err, "an unknown job", result.tail())

@@ -8,6 +8,12 @@
 
 // ---- replicas ---------------------------------------------------------------------------------------------------------
 
+static int read_log(const char *folder, uint64_t job_hash, uint32_t rank, struct egd_replica *replica) {
+  char path[640];
+  snprintf(path, sizeof path, "%s/determinants/rank-%u.log", folder, rank);
+  return egd_disk_read(path, job_hash, rank, replica);
+}
+
 static void test_replica(void) {
   struct egd_replica replica = {0};
   struct egd_replica_state state = {.tail = 100, .polls = 5};
@@ -101,22 +107,22 @@ static void test_disk(void) {
   entry.state = (struct egd_replica_state){.tail = begin + 10, .head = begin + 150, .polls = 8};
   ok(commit(disk, 2, &entry), "and another");
   struct egd_replica replica = {0};
-  int status = egd_disk_read(folder, 77, 2, &replica);
+  int status = read_log(folder, 77, 2, &replica);
   size_t length = 140;
   const unsigned char *bytes = egd_replica_bytes(&replica, begin + 10, &length);
   bool same = bytes && length == 140;
   for (size_t i = 0; same && i < length; i++) same = bytes[i] == i + 10;
   ok(status == EGD_OK && same && replica.state.head == begin + 150 && replica.state.polls == 8, "they are read back");
   egd_replica_clear(&replica);
-  ok(egd_disk_read(folder, 78, 2, &replica) == EGD_ERR_FOREIGN, "not by another job");
+  ok(read_log(folder, 78, 2, &replica) == EGD_ERR_FOREIGN, "not by another job");
   egd_replica_clear(&replica);
-  ok(egd_disk_read(folder, 77, 3, &replica) == EGD_ERR_NOT_FOUND, "a rank without a log has none");
+  ok(read_log(folder, 77, 3, &replica) == EGD_ERR_NOT_FOUND, "a rank without a log has none");
   snprintf(path, sizeof path, "%s/determinants/rank-2.log", folder);
   struct stat st;
   bool prefixes = stat(path, &st) == 0 && (st.st_mode & 0777) == 0600;
   for (off_t size = st.st_size - 1; size > 0 && prefixes; size -= 13) {
     if (truncate(path, size) != 0) abort();
-    status = egd_disk_read(folder, 77, 2, &replica);
+    status = read_log(folder, 77, 2, &replica);
     prefixes = size >= 72 + 100 ? status == EGD_OK && replica.state.head == begin + 100 : status == EGD_ERR_CORRUPT;
     egd_replica_clear(&replica);
   }
@@ -126,12 +132,12 @@ static void test_disk(void) {
                                   .from = begin + 20,
                                   .restart = true,
                                   .state = {.tail = begin + 20, .head = begin + 150, .polls = 9}};
-  ok(commit(disk, 3, &entry) && egd_disk_read(folder, 77, 2, &replica) == EGD_OK && replica.state.tail == begin + 20,
+  ok(commit(disk, 3, &entry) && read_log(folder, 77, 2, &replica) == EGD_OK && replica.state.tail == begin + 20,
      "a log that starts anew replaces the file");
   egd_replica_clear(&replica);
   egd_disk_destroy(disk);
   if (unlink(path) != 0 || symlink("/etc/passwd", path) != 0) abort();
-  ok(egd_disk_read(folder, 77, 2, &replica) == EGD_ERR_FOREIGN, "links are not followed");
+  ok(read_log(folder, 77, 2, &replica) == EGD_ERR_FOREIGN, "links are not followed");
   munmap(ring, EGD_DETERMINANT_RING);
   egd_remove_tree(folder);
 }
