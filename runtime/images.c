@@ -123,6 +123,7 @@ static void note_positions(void) {
 
 static void image_begun(void *arg) {
   wait_until_stable();
+  egd_libc_image_begun();
   egd_fault(EGD_FAULT_CHECKPOINT, shot.number);
 }
 

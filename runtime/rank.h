@@ -95,6 +95,8 @@ void egd_message_refresh(struct egd_message *message);
 /// egd_ucp_deliver for each; may take an image first, may sleep when called back to back with nothing to do. Returns
 /// the number of admissions.
 unsigned egd_progress(void);
+/// An event position outside MPI, counted as a progress call that admits nothing; ends a replay as that does.
+void egd_progress_empty(void);
 
 // ---- implemented by runtime/ucp, called by the rank
 // --------------------------------------------------------------------
@@ -150,6 +152,9 @@ void egd_safe_point(void);
 void egd_libc_init(void);
 /// Image 0 is about to be taken: from now on events are logged.
 void egd_libc_logging_on(void);
+/// In the writer of an image, which may be a child: what it writes is the rank, also for signals that come before the
+/// new incarnation is armed.
+void egd_libc_image_begun(void);
 /// New incarnation restored: re-arm what an image cannot hold (Syscall User Dispatch is per-process kernel state).
 void egd_libc_restored(void);
 /// Replay is over: compute clock offsets so that no clock goes backwards.

@@ -151,6 +151,10 @@ void egd_libc_logging_on(void) {
             "calls MPI");
 }
 
+void egd_libc_image_begun(void) {
+  egd_not_a_child[0] = 1;
+}
+
 void egd_libc_restored(void) {
   arm();
   egd_descriptors_restored();
