@@ -3,7 +3,8 @@
 // at an instruction (SIGSEGV, SIGFPE …) go straight to its handler: replay causes them again.
 //
 // Position: the number of event points passed since the first handler was installed. In replay the next signal of the log
-// is taken as soon as it is the next event, and waits for its position.
+// is taken as soon as it is the next event, and waits for its position. That none came is known as for messages: each
+// event point counts as a progress call that admits nothing, and a replay takes no new signal before it is over.
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -168,13 +169,13 @@ static void schedule(void) {
 void egd_libc_event_point(void) {
   if (!wrapped || egd_rank.in_runtime || !egd_traced()) return;
   points++;
+  egd_progress_empty();
   for (;;) {
-    bool logged = egd_rank.replaying && egd_event_pending();
-    if (logged && !scheduled.signal) schedule();
+    if (egd_rank.replaying && !scheduled.signal) schedule();
     if (scheduled.signal) {
       if (scheduled.at > points) return;
       deliver_scheduled();
-    } else if (logged || !deliver_live()) {
+    } else if (egd_rank.replaying || !deliver_live()) {
       return;
     }
   }
