@@ -2,12 +2,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <slurm/slurm.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,6 +18,8 @@
 
 #define READY_MS 60000
 #define EXIT_LOST 75
+#define TASKS_END_S 2 // after the job's end, for srun to hear that of its tasks
+#define QUIESCE_S 10  // after the steward's loss: ranks are put to rest first
 #define AGAIN "EGIDA_SRUN_EXPECTED"
 
 // What Slurm must not do when ranks or nodes die, and what the steward does instead of it. `set` is the only value of
@@ -31,6 +36,9 @@ static size_t stdio_count;
 static const char *input;
 static int report = -1, child_report = -1;
 static int steward = -1;
+static uint32_t job_id, step_id;
+static bool own_allocation;
+static atomic_bool ending;      // srun ends by itself
 static char line[2 * PATH_MAX]; // begun line of the report
 static size_t line_length;
 
@@ -41,6 +49,7 @@ static void fail(const char *why) {
 
 void local_init(void) {
   const char *again = getenv(AGAIN);
+  own_allocation = !getenv("SLURM_JOB_ID") && !getenv("SLURM_JOBID");
   expected = again ? *again == '1' : options_expected();
   unsetenv(AGAIN);
   for (size_t i = 0; expected && i < sizeof(settings) / sizeof(settings[0]); i++)
@@ -152,9 +161,33 @@ static void read_ready(void) {
   next_report();
 }
 
+// srun waits for every task of its step, those of lost nodes too: for as long as Slurm does not know that they are lost,
+// and at times for ever. The job has ended when the steward says so.
+static void *end_srun(void *unused) {
+  struct pollfd wait = {.fd = report, .events = POLLIN};
+  while (poll(&wait, 1, -1) < 0) {
+  }
+  int told = 0;
+  ioctl(report, FIONREAD, &told);
+  sleep(told ? TASKS_END_S : QUIESCE_S);
+  if (atomic_exchange(&ending, true)) return NULL;
+  slurm_kill_job_step(job_id, step_id, SIGKILL);
+  exit(0); // see on_srun_exit
+}
+
+static void watch_for_end(void) {
+  sigset_t all, before;
+  pthread_t thread;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  if (pthread_create(&thread, NULL, end_srun, NULL) == 0) pthread_detach(thread);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 // srun is through with its step. The job is when the steward is: ranks may run on nodes that were spares.
 static void on_srun_exit(int status, void *pid) {
   if (getpid() != (int)(intptr_t)pid) return; // a copy of srun
+  bool forced = atomic_exchange(&ending, true);
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGINT);
@@ -171,6 +204,7 @@ static void on_srun_exit(int status, void *pid) {
                     job ? job + 1 : "JOB");
     code = EXIT_LOST;
   }
+  if (forced && own_allocation) slurm_complete_job(job_id, (uint32_t)code << 8);
   exit(code); // with the handlers that are left
 }
 
@@ -204,16 +238,16 @@ static char **steward_environment(void) {
 }
 
 void local_start(spank_t spank) {
-  uint32_t job, step, ntasks, nnodes;
+  uint32_t ntasks, nnodes;
   int argc, fds[2];
   char **argv;
-  if (spank_get_item(spank, S_JOB_ID, &job) || spank_get_item(spank, S_JOB_STEPID, &step) ||
+  if (spank_get_item(spank, S_JOB_ID, &job_id) || spank_get_item(spank, S_JOB_STEPID, &step_id) ||
       spank_get_item(spank, S_JOB_TOTAL_TASK_COUNT, &ntasks) || spank_get_item(spank, S_JOB_NNODES, &nnodes) ||
       spank_get_item(spank, S_JOB_ARGV, &argc, &argv))
     fail("this version of Slurm does not tell the plugin what the step is");
   char numbers[5][32], listen[300];
-  snprintf(numbers[0], sizeof(numbers[0]), "--job=%u", job);
-  snprintf(numbers[1], sizeof(numbers[1]), "--step=%u", step);
+  snprintf(numbers[0], sizeof(numbers[0]), "--job=%u", job_id);
+  snprintf(numbers[1], sizeof(numbers[1]), "--step=%u", step_id);
   snprintf(numbers[2], sizeof(numbers[2]), "--ntasks=%u", ntasks);
   snprintf(numbers[3], sizeof(numbers[3]), "--nnodes=%u", nnodes);
   if (pipe2(fds, O_CLOEXEC) != 0) fail("no pipe is left for the steward");
@@ -243,4 +277,5 @@ void local_start(spank_t spank) {
   if (steward < 0) exit(1);
   read_ready();
   on_exit(on_srun_exit, (void *)(intptr_t)getpid());
+  watch_for_end();
 }
