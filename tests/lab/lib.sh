@@ -114,22 +114,25 @@ enter() {
   exec nsenter --target "$pid" --mount --net --pid --uts --ipc --wdns="$folder" -- setpriv --pdeathsig KILL "$@"
 }
 
+host_address() { awk -v name="$1" '$2 == name { print $1 }' "$LAB_DIR/etc/hosts"; }
+
 # ---- hosts ---------------------------------------------------------------------------------------------------------------
 
 # start_hosts NAME...: in the switch. The lab's init is their parent, directly or by adoption.
+# A host keeps its MAC address when it comes back: its peers remember that for a while.
 start_hosts() {
-  local name
+  local name address
   for name in "$@"; do
     mkdir -p "$LAB_DIR/hosts/$name" && rm -f "$LAB_DIR/hosts/$name"/{pid,ready,ended} || return 1
+    address=$(host_address "$name")
     cat <<END_OF_BATCH
 netns add $name
-link add name $name type veth peer name eth0 netns $name
+link add name $name type veth peer name eth0 address $(printf '02:00:%02x:%02x:%02x:%02x' ${address//./ }) netns $name
 link set $name master switch up
 END_OF_BATCH
   done | ip -batch - || return 1
   for name in "$@"; do
-    awk -v name="$name" '$2 == name { print "link set lo up\nlink set eth0 up\naddress add " $1 "/24 dev eth0" }' /etc/hosts |
-      ip -netns "$name" -batch - || return 1
+    printf '%s\n' "link set lo up" "link set eth0 up" "address add $(host_address "$name")/24 dev eth0" | ip -netns "$name" -batch - || return 1
     setsid nsenter --net="/run/netns/$name" unshare --mount --pid --uts --ipc --fork \
       "$lab_bin/init-host" "$LAB_DIR" "$name" >"$LAB_DIR/log/init-$name.log" 2>&1 </dev/null &
   done
