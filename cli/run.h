@@ -11,6 +11,7 @@
 #define RUN_JOB_ID_SIZE 64
 #define RUN_MAX_NODES 256u
 
+struct egd_config;
 struct egd_controller_options;
 
 struct run_options {
@@ -59,7 +60,9 @@ enum {
   {"resume", required_argument, NULL, RUN_OPT_RESUME},                                                                 \
   {"verbose", no_argument, NULL, RUN_OPT_VERBOSE}
 // clang-format on
-/// Defaults. `prefix` of the options' names in messages: "--", or "--egida-" where srun has them.
+/// egida.conf and the environment, read once. The process ends after messages when they are wrong.
+const struct egd_config *run_config(void);
+/// Defaults, those of the configuration too. `prefix` of the options' names in messages: "--", or "--egida-" where srun has them.
 void run_options_init(struct run_options *options, const char *prefix);
 const char *run_option_prefix(void);
 /// Take one of them with its value.

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "cli/run.h"
+#include "common/config.h"
 #include "common/log.h"
 #include "common/size.h"
 #include "common/status.h"
@@ -15,13 +16,22 @@ const char *run_option_prefix(void) {
   return prefix;
 }
 
+const struct egd_config *run_config(void) {
+  static struct egd_config config;
+  static bool read;
+  if (!read && (!egd_config_load(&config, NULL) || !egd_config_check(&config))) exit(1);
+  read = true;
+  return &config;
+}
+
 void run_options_init(struct run_options *options, const char *names) {
   const char *dir = getenv("EGIDA_DIR");
   prefix = names;
   *options = (struct run_options){.nranks = 1,
                                   .nodes = 1,
                                   .max_restarts = 10,
-                                  .spec = "default",
+                                  .spec = run_config()->spec,
+                                  .spares = (uint32_t)run_config()->spares,
                                   .log_limit = DEFAULT_LOG_LIMIT,
                                   .dir = dir && *dir ? dir : ".egida"};
 }

@@ -12,6 +12,9 @@
 #include "protocol/synthesis.h"
 #include "restartd/controller.h"
 #include "restartd/store.h"
+#include "restartd/upstream.h"
+
+#define UPSTREAM_NS 2000000000ull // for the last of the history to reach the service
 
 bool run_compile(const struct run_options *run, struct egd_plan *ret_plan) {
   char path[PATH_MAX], error[1024], *text;
@@ -65,6 +68,7 @@ int run_job_control(const struct run_options *run, const struct run_job *job, co
                     const char *program, struct egd_controller_options *controller) {
   struct egd_store *store = egd_store_open(job->dir);
   if (run->argv[0]) program = run->argv[0];
+  struct egd_upstream *upstream = egd_upstream_create(run_config(), job->dir, job->id, store);
   record_job(store, run, job, plan);
   say_start(run, job, plan, program);
   controller->job_id = job->id;
@@ -79,7 +83,9 @@ int run_job_control(const struct run_options *run, const struct run_job *job, co
   controller->gather = run->gather;
   controller->program = program;
   controller->store = store;
+  controller->upstream = upstream;
   int exit_code = egd_controller_run(controller);
+  egd_upstream_finish(upstream, UPSTREAM_NS);
   egd_store_close(store);
   return exit_code;
 }

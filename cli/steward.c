@@ -11,14 +11,12 @@
 #include "cli/commands.h"
 #include "cli/run.h"
 #include "cli/steward.h"
+#include "common/config.h"
 #include "common/log.h"
 #include "common/segment.h"
 #include "common/size.h"
 #include "common/status.h"
 #include "restartd/controller.h"
-
-#define HEARTBEAT_NS 100000000ull
-#define LIMIT_NS 300000000ull
 
 enum {
   OPT_JOB = RUN_OPT_OWN,
@@ -68,6 +66,8 @@ static bool duration(const char *name, const char *text, uint64_t *ret_ns) {
 static bool parse(int argc, char **argv, struct command *command) {
   struct run_options *run = &command->run;
   run_options_init(run, "--egida-");
+  command->heartbeat_ns = run_config()->heartbeat_ns;
+  command->limit_ns = run_config()->heartbeat_limit_ns;
   opterr = 0;
   optind = 1;
   for (int c; (c = getopt_long(argc, argv, "+:", long_options, NULL)) != -1;) {
@@ -194,6 +194,7 @@ static int run(struct command *command) {
                                            .start_agent = on_start_agent,
                                            .heartbeat_ns = command->heartbeat_ns,
                                            .limit_ns = command->limit_ns,
+                                           .batch_job = command->step.job,
                                            .arg = command};
   struct egd_controller_options options = {.cluster = &cluster};
   int exit_code = run_job_control(run, &job, &plan, program, &options);
@@ -202,7 +203,7 @@ static int run(struct command *command) {
 }
 
 int egida_cmd_steward(int argc, char **argv) {
-  static struct command command = {.heartbeat_ns = HEARTBEAT_NS, .limit_ns = LIMIT_NS, .report_fd = STDOUT_FILENO};
+  static struct command command = {.report_fd = STDOUT_FILENO};
   egd_log_set_name("egida");
   if (!parse(argc, argv, &command)) return 1;
   egd_log_set_verbose(command.run.verbose);

@@ -14,6 +14,7 @@
 #include "common/status.h"
 #include "pmix_agent/control.h"
 #include "restartd/controller_private.h"
+#include "restartd/upstream.h"
 
 #define END_NS 15000000000ull // then agents that did not end are killed
 #define STORE_FLUSH_NS 250000000ull
@@ -367,6 +368,7 @@ static bool set_up(struct egd_controller *c) {
   }
   c->started = c->resuming = c->options.resume;
   if (!open_signals(c) || !egd_output_open(c) || !egd_input_open(c)) return false;
+  egd_upstream_start(c->options.upstream, c->reactor);
   if (c->options.resume && !egd_pmi_load(c)) {
     egd_log("%s/pmi.json is missing or damaged; the job cannot be resumed", c->job_dir);
     return false;
@@ -395,6 +397,7 @@ static void tear_down(struct egd_controller *c) {
   unlink(path);
   for (uint32_t r = 0; c->ranks && r < c->nranks; r++) free(c->ranks[r].barriers);
   if (c->positions) egd_output_close(c);
+  if (c->reactor) egd_upstream_stop(c->options.upstream);
   egd_reactor_destroy(c->reactor);
   json_decref(c->kvs);
   free(c->ranks);

@@ -11,6 +11,7 @@
 
 struct egd_store;
 struct egd_injection;
+struct egd_upstream;
 
 // Where the nodes are real ones: agents come by TCP, send heartbeats and hold leases (docs/formats/control.md).
 // NULL in the options: the nodes are processes of this machine, started by the controller.
@@ -21,6 +22,7 @@ struct egd_controller_cluster {
   /// Start `egida-agent JOB_DIR NODE INCARNATION --control=…` on a host; its pid as a child of this process, or -1 after
   /// a message.
   int (*start_agent)(void *arg, uint32_t node, const char *host, uint32_t incarnation);
+  uint32_t batch_job;              // its number in the batch system
   uint64_t heartbeat_ns, limit_ns; // between heartbeats; silence after which a node is lost
   void *arg;
 };
@@ -35,6 +37,7 @@ struct egd_controller_options {
   const char *program;              // for messages
   struct egd_injection *injections; // list, owned by the caller
   struct egd_store *store;          // may be NULL
+  struct egd_upstream *upstream;    // may be NULL
   const struct egd_controller_cluster *cluster;
 };
 

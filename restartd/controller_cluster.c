@@ -15,6 +15,7 @@
 #include "common/tcp.h"
 #include "pmix_agent/control.h"
 #include "restartd/controller_private.h"
+#include "restartd/upstream.h"
 
 #define START_NS 90000000000ull      // for all agents of the step
 #define LEASE_LIMITS 3u              // a lease lasts so many limits: the controller may be late without harm
@@ -150,6 +151,7 @@ void egd_cluster_fence(struct egd_controller *c, struct node *node, uint32_t inc
   egd_link_send(node->link, json_pack("{ss}", "op", "fenced"));
   if (node->link) egd_link_destroy(node->link);
   node->link = NULL;
+  if (!node->retired) egd_upstream_node_lost(c->options.upstream, c->options.cluster->batch_job, node->host);
   node->start_ns = egd_boottime_ns() + START_AGAIN_NS;
   uint64_t free_ns = node->heard_ns + lease_ns(c) + MARGIN_NS;
   if (free_ns > c->leases_end_ns) c->leases_end_ns = free_ns;
