@@ -141,6 +141,8 @@ with h.Folder("lab") as folder:
         tap.ok(os.path.exists(os.path.join(home, "file")), "files in the home are outside too")
         status, out, err = do(a, "as-user", "pwd", cwd=shared)
         tap.ok(out.strip() == shared, "a command stays in a shared folder", out + err)
+        status, out, err = do(a, "as-user", "-u", "slurm", "-H", "ctl", "scontrol", "update", "nodename=n5", "comment=text")
+        tap.ok(status == 0, "slurm, a user of the machine, whose home need not exist", err)
         status, out, err = do(a, "as-user", "-u", "nobody-here", "true")
         tap.ok(status == 1 and "nobody-here" in err, "unknown users", err)
         status, out, err = do(a, "exec", "n9", "true")
