@@ -12,6 +12,7 @@ int egida_cmd_checkpoints(int argc, char **argv);
 int egida_cmd_checkpoint(int argc, char **argv);
 int egida_cmd_migrate(int argc, char **argv);
 int egida_cmd_config(int argc, char **argv);
+int egida_cmd_doctor(int argc, char **argv);
 int egida_cmd_clean(int argc, char **argv);
 int egida_cmd_check(int argc, char **argv);
 int egida_cmd_explain(int argc, char **argv);

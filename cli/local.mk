@@ -5,6 +5,8 @@ egida_SOURCES = \
   cli/check.c \
   cli/commands.h \
   cli/config.c \
+  cli/doctor.c cli/doctor.h \
+  cli/doctor_checks.c \
   cli/explain.c \
   cli/main.c \
   cli/run.c cli/run.h \

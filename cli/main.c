@@ -25,6 +25,7 @@ static const struct {
     {"checkpoint", egida_cmd_checkpoint, "ask a running job for images now"},
     {"migrate", egida_cmd_migrate, "move the ranks of a node elsewhere"},
     {"config", egida_cmd_config, "the effective configuration and its origins"},
+    {"doctor", egida_cmd_doctor, "can Egida work here? what is to be mended"},
     {"clean", egida_cmd_clean, "remove the files of jobs that ended"},
 };
 #define COUNT (sizeof(commands) / sizeof(commands[0]))
