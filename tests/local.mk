@@ -11,6 +11,7 @@ include tests/unit/libc.mk
 include tests/unit/mover.mk
 include tests/unit/protocol.mk
 include tests/unit/restartd.mk
+include tests/unit/service.mk
 include tests/unit/sim.mk
 include tests/unit/ucp.mk
 

@@ -2,7 +2,7 @@
 # For quickstart and run-tests: install what is missing, and only that. Sourced; says what it does on stdout.
 
 build_packages="autoconf automake libtool bison flex make pkg-config gcc g++ gfortran libc6-dev libmpich-dev mpich libucx-dev \
-libsqlite3-dev libjansson-dev libxxhash-dev libssl-dev"
+libsqlite3-dev libjansson-dev libxxhash-dev libssl-dev libmunge-dev libslurm-dev"
 demo_packages="scalapack-mpi-test scalapack-test-common"
 test_packages="netpipe-mpich2 valgrind python3 procps"
 # For tests/lab. They start no slurmd or slurmctld (there is no slurm.conf); munge's own daemon may start and is not used.
