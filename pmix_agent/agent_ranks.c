@@ -109,6 +109,7 @@ static void on_watchdog_end(void *arg, int fd, uint32_t events) {
   for (int i = 0; child > 0 && kill(child, SIGKILL) == 0 && i < 1000; i++) usleep(1000);
   atomic_store(&cb->pid, 0);
   bool finished = atomic_load(&cb->state) == EGD_RANK_FINISHED;
+  if (atomic_load(&cb->incarnation) != rank->incarnation) rank->run_pending = true; // told, but not begun
   if (rank->run_pending) { // it died before it could start anything
     start_watchdog(agent, rank);
     return;
@@ -160,6 +161,11 @@ static void on_closed(void *arg, struct egd_link *link) {
   free(s);
 }
 
+// Its greeting may be read after its end was seen.
+static bool is_watchdog(const struct agent_rank *rank, int pid) {
+  return rank->watchdog_pid > 0 ? pid == rank->watchdog_pid : kill(pid, 0) == 0;
+}
+
 static void greeted(struct agent *agent, struct agent_rank *rank, json_t *message) {
   int pid = (int)json_integer_value(json_object_get(message, "pid"));
   int child = (int)json_integer_value(json_object_get(message, "child"));
@@ -187,7 +193,8 @@ static void on_json(void *arg, struct egd_link *link, json_t *message) {
   if (!op || number < 0 || number >= agent->seg->nranks) return;
   struct agent_rank *rank = &agent->ranks[number];
   if (!s->rank) {
-    if (strcmp(op, "watchdog") != 0) return;
+    if (strcmp(op, "watchdog") != 0 || !is_watchdog(rank, (int)json_integer_value(json_object_get(message, "pid"))))
+      return;
     if (rank->link) egd_link_destroy(rank->link);
     s->rank = rank;
     rank->link = link;
