@@ -261,6 +261,14 @@ static void on_trouble(void *arg, bool fatal, const char *what) {
 const struct egd_mover_callbacks agent_mover_callbacks = {
     .stable = on_stable, .adopted = on_mover_adopted, .safe = on_safe, .trouble = on_trouble};
 
+// On a cluster's node nobody else does.
+static void remove_traces(const struct agent *agent) {
+  char lock[sizeof(agent->node_dir) + 8];
+  snprintf(lock, sizeof(lock), "%s.lock", agent->node_dir);
+  egd_remove_tree(agent->node_dir);
+  unlink(lock);
+}
+
 int main(int argc, char **argv) {
   static struct agent agent;
   if (!agent_start(&agent, argc, argv)) return 71;
@@ -268,6 +276,6 @@ int main(int argc, char **argv) {
   on_tick(&agent);
   int status = egd_reactor_run(agent.reactor);
   egd_mover_destroy(agent.mover);
-  if (agent.control[0]) egd_remove_tree(agent.node_dir); // of this machine: nobody else does
+  if (agent.control[0]) remove_traces(&agent);
   return status == EGD_OK ? 0 : 71;
 }
