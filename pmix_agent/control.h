@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #define EGD_CONTROL_MAX_BODY (4u << 20)
+#define EGD_CONTROL_STRANGER_BODY (64u << 10) // before a proof of the job's secret
 #define EGD_CONTROL_STATEMENT "agent %u %u" // node, incarnation: what an agent proves to be
 #define EGD_CONTROL_FENCE "fence/%u-%u"     // in the job's folder: this incarnation of the node was given up
 

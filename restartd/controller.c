@@ -265,11 +265,16 @@ static void on_binary(void *arg, struct egd_link *link, const unsigned char *dat
 }
 
 static void on_closed(void *arg, struct egd_link *link) {
-  struct client *client = arg, **at = &client->controller->clients;
+  struct client *client = arg;
   if (client->node && client->node->link == link) client->node->link = NULL; // SIGCHLD tells what it means
+  egd_controller_drop_client(client);
+}
+
+void egd_controller_drop_client(struct client *client) {
+  struct client **at = &client->controller->clients;
   while (*at && *at != client) at = &(*at)->next;
   if (*at) *at = client->next;
-  egd_link_destroy(link);
+  egd_link_destroy(client->link);
   free(client->wanted);
   free(client);
 }
@@ -281,8 +286,8 @@ void egd_controller_add_client(struct egd_controller *c, int connection, bool by
     client->controller = c;
     client->by_tcp = by_tcp;
   }
-  if (!client ||
-      egd_link_create(c->reactor, connection, EGD_CONTROL_MAX_BODY, &handlers, client, &client->link) != EGD_OK) {
+  if (!client || egd_link_create(c->reactor, connection, by_tcp ? EGD_CONTROL_STRANGER_BODY : EGD_CONTROL_MAX_BODY,
+                                 &handlers, client, &client->link) != EGD_OK) {
     free(client);
     close(connection);
     return;

@@ -21,6 +21,7 @@
 #define LEASE_LIMITS 3u              // a lease lasts so many limits: the controller may be late without harm
 #define MARGIN_NS 100000000ull       // watchdogs look at the lease now and then
 #define STRANGERS_MOST 64u           // connections without a proof
+#define STRANGER_NS 10000000000ull   // and how long they may stay
 #define START_AGAIN_NS 5000000000ull // between attempts to start an agent on a node without one
 
 static uint64_t lease_ns(const struct egd_controller *c) {
@@ -53,7 +54,9 @@ static bool proves(const struct egd_controller *c, struct client *client, json_t
   if (!egd_proof_check(c->secret, "egida agent", statement, client->nonce, nonce,
                        json_string_value(json_object_get(hello, "proof"))) ||
       !egd_proof_make(c->secret, "egida steward", statement, nonce, client->nonce, proof)) {
-    egd_log("a connection that does not know the job's secret was refused");
+    if (!c->refused_once)
+      egd_log("a connection that does not know the job's secret was refused (others will not be told)");
+    c->refused_once = true;
     return false;
   }
   egd_link_send(client->link,
@@ -102,6 +105,7 @@ bool egd_cluster_hello(struct egd_controller *c, struct client *client, json_t *
   if (!adopts && c->epoch == 0 && !node->spare && !take_ranks(c, node, json_object_get(hello, "ranks"))) return false;
   json_decref(node->watchdogs);
   node->watchdogs = json_incref(json_object_get(hello, "ranks"));
+  egd_link_set_max_body(client->link, EGD_CONTROL_MAX_BODY);
   node->alive = true;
   node->heard_ns = egd_boottime_ns();
   return true;
@@ -124,6 +128,7 @@ void egd_cluster_beat(struct egd_controller *c, struct node *node, json_t *messa
 }
 
 void egd_cluster_connected(struct egd_controller *c, struct client *client) {
+  client->since_ns = egd_boottime_ns();
   if (!egd_proof_nonce(client->nonce)) egd_log("the system gives no random bytes: %s", strerror(errno));
   egd_link_send(client->link, json_pack("{ss ss}", "op", "challenge", "nonce", client->nonce));
 }
@@ -211,6 +216,13 @@ static void start_agents(struct egd_controller *c, uint64_t now_ns) {
   }
 }
 
+static void drop_strangers(struct egd_controller *c, uint64_t now_ns) {
+  for (struct client *client = c->clients, *next; client; client = next) {
+    next = client->next;
+    if (client->by_tcp && !client->node && now_ns > client->since_ns + STRANGER_NS) egd_controller_drop_client(client);
+  }
+}
+
 static void on_tick(void *arg) {
   struct egd_controller *c = arg;
   uint64_t now_ns = egd_boottime_ns(), period_ns = c->options.cluster->heartbeat_ns / 2;
@@ -224,6 +236,7 @@ static void on_tick(void *arg) {
   }
   if (!c->ending) {
     look_at_start(c, now_ns);
+    drop_strangers(c, now_ns);
     start_agents(c, now_ns);
   }
   egd_reactor_after(c->reactor, period_ns, on_tick, c);

@@ -75,6 +75,7 @@ struct client { // of the control socket
   struct egd_link *link;
   struct node *node; // an agent; NULL: unknown or the command line
   bool by_tcp, refused;
+  uint64_t since_ns; // by_tcp: CLOCK_BOOTTIME
   char nonce[EGD_PROOF_TEXT];
   uint32_t *wanted; // command line: it waits for these images
   bool moves;       // and then the ranks of node `from` go to `to` (nnodes: to any)
@@ -114,6 +115,7 @@ struct egd_controller {
   unsigned char secret[EGD_PROOF_SECRET];
   char address[EGD_TCP_ADDRESS];
   int tcp_listener;
+  bool refused_once;
   uint64_t cluster_ns, tick_ns, leases_end_ns, lease_timer;
   // end
   bool ending;
@@ -145,6 +147,8 @@ void egd_controller_begin_anew(struct egd_controller *c);
 bool egd_controller_protects(const struct egd_controller *c);
 /// A new connection; takes over the descriptor.
 void egd_controller_add_client(struct egd_controller *c, int connection, bool by_tcp);
+/// Close it and forget it.
+void egd_controller_drop_client(struct client *client);
 
 // controller_requests.c
 /// A request of the command line (docs/formats/control.md).
