@@ -173,6 +173,7 @@ static int run(struct command *command) {
   char program[PATH_MAX] = "the program", address[EGD_TCP_ADDRESS];
   struct steward_hosts used, spare;
   uint32_t nranks = run->nranks, nodes = run->nodes, spares = run->spares;
+  command->step.nodes = run->nodes;
   if (!find_nodes(command, &used, &spare) || !steward_own_address(command->listen, used.names[0], address)) return 1;
   if (run->resume) {
     if (!run_folder_open(run->dir, &job) || !run_job_resume(&job, run, &plan)) return 1;

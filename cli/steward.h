@@ -13,7 +13,7 @@ struct steward_hosts {
 };
 
 struct steward_step {
-  uint32_t job, step;
+  uint32_t job, step, nodes;
   const char *job_dir;
   char control[EGD_TCP_ADDRESS]; // where agents connect
 };

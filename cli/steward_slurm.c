@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "cli/run.h"
 #include "cli/steward.h"
 #include "common/install.h"
 #include "common/log.h"
@@ -65,36 +66,41 @@ static bool expand(const char *list, struct steward_hosts *ret_hosts) {
   return true;
 }
 
-// The value of NAME=… in what `scontrol show` printed; it ends at the next space.
+// The value of `name` in what `scontrol show` printed: NAME=VALUE or NAME = VALUE, to the next space.
 static bool field(const char *text, const char *name, char *value, size_t size) {
   size_t length = strlen(name);
   for (const char *p = text; (p = strstr(p, name)); p += length) {
-    if ((p != text && p[-1] != ' ' && p[-1] != '\n') || p[length] != '=') continue;
-    p += length + 1;
-    snprintf(value, size, "%.*s", (int)strcspn(p, " \n"), p);
+    const char *sign = p + length + strspn(p + length, " ");
+    if ((p != text && p[-1] != ' ' && p[-1] != '\n') || *sign != '=') continue;
+    sign += 1 + strspn(sign + 1, " ");
+    snprintf(value, size, "%.*s", (int)strcspn(sign, " \n"), sign);
     return true;
   }
   return false;
 }
 
-static bool node_list(const char *what, const char *id, const char *name, char *list, size_t size) {
+static bool show(const char *what, const char *id, const char *name, char *value, size_t size) {
   static char text[1 << 20];
   const char *const argv[] = {"scontrol", "show", what, id, NULL};
   if (!read_command(argv, text, sizeof(text))) return false;
-  if (field(text, name, list, size)) return true;
-  egd_log("scontrol show %s %s does not name the nodes", what, id);
+  if (field(text, name, value, size)) return true;
+  egd_log("scontrol show %s %s does not tell %s", what, id ? id : "", name);
   return false;
 }
+
+static bool binds_tasks; // Slurm binds tasks to processors, and complains about --cpu-bind if it does not
 
 bool steward_find_hosts(const struct steward_step *step, struct steward_hosts *ret_used,
                         struct steward_hosts *ret_free) {
   static char list[1 << 16];
-  char id[48];
+  char id[48], plugin[256];
   struct steward_hosts all;
   snprintf(id, sizeof(id), "%u.%u", step->job, step->step);
-  if (!node_list("step", id, "NodeList", list, sizeof(list)) || !expand(list, ret_used)) return false;
+  if (!show("step", id, "NodeList", list, sizeof(list)) || !expand(list, ret_used)) return false;
   snprintf(id, sizeof(id), "%u", step->job);
-  if (!node_list("job", id, "NodeList", list, sizeof(list)) || !expand(list, &all)) return false;
+  if (!show("job", id, "NodeList", list, sizeof(list)) || !expand(list, &all)) return false;
+  if (!show("config", NULL, "TaskPlugin", plugin, sizeof(plugin))) return false;
+  binds_tasks = strcmp(plugin, "task/none") != 0 && strcmp(plugin, "(null)") != 0;
   *ret_free = (struct steward_hosts){calloc(all.count + 1, sizeof(char *)), 0};
   for (uint32_t i = 0; ret_free->names && i < all.count; i++) {
     bool used = false;
@@ -118,6 +124,9 @@ static char **agent_environment(void) {
 }
 
 int steward_start_agent(const struct steward_step *step, uint32_t node, const char *host, uint32_t incarnation) {
+  static bool tried[RUN_MAX_NODES];
+  bool again = node < step->nodes || tried[node];
+  tried[node] = true;
   char program[PATH_MAX], job[32], where[300], number[16], birth[16], control[EGD_TCP_ADDRESS + 16];
   if (egd_install_find(EGD_PART_AGENT, program) != EGD_OK) {
     egd_log("a part of Egida is missing: %s; install it anew, or set EGIDA_LIBDIR to the folder that has it", program);
@@ -129,30 +138,22 @@ int steward_start_agent(const struct steward_step *step, uint32_t node, const ch
   snprintf(birth, sizeof(birth), "%u", incarnation);
   snprintf(control, sizeof(control), "--control=%s", step->control);
   char **environment = agent_environment();
-  const char *const argv[] = {"srun",
-                              job,
-                              where,
-                              "--overlap",
-                              "--nodes=1",
-                              "--ntasks=1",
-                              "--mem=0",
-                              "--quiet",
-                              "--mpi=none",
-                              "--cpu-bind=none",
-                              "--no-kill",
-                              "--input=none",
-                              "--unbuffered",
-                              program,
-                              control,
-                              step->job_dir,
-                              number,
-                              birth,
-                              NULL};
+  // An agent's ranks may use all that the job has on the node.
+  const char *argv[24] = {"srun",    job,       where,       "--overlap",  "--nodes=1",    "--ntasks=1",  "--whole",
+                          "--mem=0", "--quiet", "--no-kill", "--mpi=none", "--input=none", "--unbuffered"};
+  const char *const agent[] = {program, control, step->job_dir, number, birth};
+  size_t n = 13;
+  if (binds_tasks) argv[n++] = "--cpu-bind=none";
+  memcpy(argv + n, agent, sizeof(agent));
   int pid = environment ? fork() : -1;
   if (pid == 0) {
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    if (again && !egd_log_is_verbose()) { // that the node is lost was said; each attempt would say it again
+      int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+      dup2(nowhere, STDERR_FILENO);
+    }
     execvpe(argv[0], (char *const *)argv, environment);
     egd_log("cannot execute srun: %s; are Slurm's commands in $PATH?", strerror(errno));
     _exit(127);

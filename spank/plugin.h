@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <slurm/spank.h>
 
 // Names of what srun's plugin tells the tasks. Slurm hands on what begins with SLURM even with --export=NONE.
@@ -55,5 +56,18 @@ void remote_task(spank_t spank);
 /// argv[1..end) as options of `egida steward`, appended as above; `ret_input` = file for standard input, or NULL. Ends the
 /// process after a message where the steward cannot do as they say.
 size_t srun_arguments(int end, char **argv, const char **arguments, const char **ret_input);
+/// After that: --jobid was given.
+bool srun_has_job(void);
+
+// steward.c
+#define STEWARD_REPORT_FD "3" // in the steward
+struct step {
+  uint32_t job, step, ntasks;
+  bool owns_job;     // the job ends with srun
+  const char *input; // file for the steward's standard input, or NULL
+};
+/// Start `egida steward` with these arguments. Returns when tasks may be launched; if they cannot be, the process ends
+/// after a message. From then on srun's exit code is the job's.
+void steward_start(const struct step *step, const char **arguments);
 
 #endif

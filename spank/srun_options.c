@@ -13,7 +13,7 @@ static const struct {
   size_t least; // shortest abbreviation that means nothing else
   char letter;
 } long_names[] = {{"output", 2, 'o'}, {"error", 2, 'e'},      {"input", 2, 'i'}, {"label", 2, 'l'},
-                  {"pty", 2, 'y'},    {"multi-prog", 2, 'P'}, {"mpi", 2, 'z'}};
+                  {"pty", 2, 'y'},    {"multi-prog", 2, 'P'}, {"mpi", 2, 'z'},   {"jobid", 4, 'j'}};
 
 static const char *values[128]; // by letter
 
@@ -108,4 +108,8 @@ size_t srun_arguments(int end, char **argv, const char **arguments, const char *
   count += add_pattern("--output", values['o'], arguments + count);
   count += add_pattern("--error", values['e'], arguments + count);
   return count;
+}
+
+bool srun_has_job(void) {
+  return values['j'];
 }
