@@ -234,7 +234,7 @@ def mask_times(out):
     """ScaLAPACK's output without times and rates, and without residuals: some of its tests start from the clock."""
     masked = []
     for line in out.splitlines():
-        if re.match(rb"\s*(WALL|CPU|BOTH)\s", line) or re.search(rb"(?i)passed|failed|second|mflops|elapsed|\btimes?\b", line):
+        if re.match(rb"\s*(WALL|CPU|BOTH)\s", line) or re.search(rb"(?i)passed|failed|second|mflops|elapsed|\btimes?\b|\|  P[CDSZ]", line):
             line = re.sub(rb"-?\d*\.\d+([ED][+-]?\d+)?|NaN|Inf(inity)?|\*+", b"*", line)
             line = b" ".join(re.sub(rb"\*+", b"*", line).split())
         masked.append(line.rstrip())
