@@ -46,7 +46,7 @@ static void refuse(struct client *client) {
   client->refused = true; // its end is seen by the stream
 }
 
-static bool proves(const struct egd_controller *c, struct client *client, json_t *hello, uint32_t node,
+static bool proves(struct egd_controller *c, struct client *client, json_t *hello, uint32_t node,
                    uint32_t incarnation) {
   char statement[64], proof[EGD_PROOF_TEXT];
   const char *nonce = json_string_value(json_object_get(hello, "nonce"));
