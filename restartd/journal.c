@@ -170,6 +170,10 @@ void egd_journal_on_append(struct egd_journal *journal, void (*fn)(void *arg), v
   journal->arg = arg;
 }
 
+uint64_t egd_journal_next(const struct egd_journal *journal) {
+  return journal->next;
+}
+
 void egd_journal_append(struct egd_journal *journal, enum egd_fact fact, bool durable, unsigned count,
                         const struct egd_value *values) {
   if (journal->end > LIMIT_BYTES && !durable) {

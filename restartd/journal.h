@@ -23,6 +23,8 @@ void egd_journal_close(struct egd_journal *journal);
 const char *egd_journal_job(const struct egd_journal *journal);
 /// `fn` is called after each record that was appended.
 void egd_journal_on_append(struct egd_journal *journal, void (*fn)(void *arg), void *arg);
+/// The number of the next record.
+uint64_t egd_journal_next(const struct egd_journal *journal);
 /// Append a fact of the job; `durable` ones also where the journal has reached its limit.
 void egd_journal_append(struct egd_journal *journal, enum egd_fact fact, bool durable, unsigned count,
                         const struct egd_value *values);

@@ -22,6 +22,11 @@
 #define BATCH_FACTS 256
 #define BUSY_MS 500 // the controller waits here: far below the lease of an agent
 #define REMEMBERED_MAX 24
+#define FAILURES_MAX 256 // whose recoveries may still be recorded
+
+struct shipped_failure {
+  int64_t row, origin; // here; in the journal
+};
 
 struct egd_store {
   char *directory; // resolved
@@ -30,9 +35,11 @@ struct egd_store {
   sqlite3_stmt *statements[EGD_FACTS];
   const char *without;         // what a history that can't be used means
   struct egd_journal *journal; // gets every fact of a job once more; NULL: none
-  bool synced;                 // every commit is
-  bool open;                   // a transaction is
-  bool no_room;                // given up for want of disk space
+  struct shipped_failure failures[FAILURES_MAX];
+  unsigned nfailures;
+  bool synced;  // every commit is
+  bool open;    // a transaction is
+  bool no_room; // given up for want of disk space
   bool said_busy, said_odd, said_moved;
   unsigned facts; // in the open transaction
   uint64_t opened_ns;
@@ -356,15 +363,34 @@ static int64_t write_own(struct egd_store *store, enum egd_fact fact, bool durab
   return 0;
 }
 
+// Into the journal, where failures go by the numbers of their records. Returns such a number.
+static int64_t ship(struct egd_store *store, enum egd_fact fact, bool durable, unsigned count,
+                    const struct egd_value *values) {
+  struct egd_value shipped[REMEMBERED_MAX];
+  if (!egd_fact_forms[fact].values || values[0].kind != EGD_VALUE_TEXT) return 0;
+  memcpy(shipped, values, count * sizeof *values);
+  int64_t number = (int64_t)egd_journal_next(store->journal);
+  if (fact == EGD_FACT_FAILURE) shipped[EGD_FAILURE_ORIGIN] = EGD_INTEGER(number);
+  if (fact == EGD_FACT_RECOVERY) {
+    shipped[EGD_RECOVERY_FAILURE] = EGD_NULL_IF(true, 0);
+    for (unsigned i = 0; i < FAILURES_MAX; i++)
+      if (store->failures[i].row && store->failures[i].row == values[EGD_RECOVERY_FAILURE].integer)
+        shipped[EGD_RECOVERY_FAILURE] = EGD_INTEGER(store->failures[i].origin);
+  }
+  egd_journal_append(store->journal, fact, durable, count, shipped);
+  return number;
+}
+
 int64_t egd_store_write(struct egd_store *store, enum egd_fact fact, bool durable, unsigned count,
                         const struct egd_value *values) {
   if (!store) return 0;
+  // The journal first: what a killed owner has in its history, the service gets too.
+  int64_t origin = store->journal ? ship(store, fact, durable, count, values) : 0;
   int64_t row = write_own(store, fact, durable, count, values);
-  if (!store->journal || !egd_fact_forms[fact].values || values[0].kind != EGD_VALUE_TEXT) return row;
-  struct egd_value shipped[REMEMBERED_MAX];
-  memcpy(shipped, values, count * sizeof *values);
-  if (fact == EGD_FACT_FAILURE) shipped[EGD_FAILURE_ORIGIN] = EGD_NULL_IF(row == 0, row);
-  egd_journal_append(store->journal, fact, durable, count, shipped);
+  if (origin && fact == EGD_FACT_FAILURE) {
+    struct shipped_failure *failure = &store->failures[store->nfailures++ % FAILURES_MAX];
+    *failure = (struct shipped_failure){row, origin};
+  }
   return row;
 }
 

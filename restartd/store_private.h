@@ -37,7 +37,8 @@ struct egd_fact_form {
   const char *values; // types, as in docs/formats/journal.md; NULL: this fact is of the folder and not shipped
 };
 extern const struct egd_fact_form egd_fact_forms[EGD_FACTS];
-#define EGD_FAILURE_ORIGIN 9 // the value of EGD_FACT_FAILURE that is its number in the history of its origin
+#define EGD_FAILURE_ORIGIN 9   // the value of EGD_FACT_FAILURE that is its number in the owner's journal
+#define EGD_RECOVERY_FAILURE 4 // the value of EGD_FACT_RECOVERY that is a failure's number
 
 // A value to bind. EGD_NULL_IF turns "unknown" numbers into NULL.
 struct egd_value {

@@ -280,8 +280,15 @@ static void test_ingest(void) {
   struct egd_record record = {0};
   length = egd_journal_read(journal, 4096, &data, &newest);
   ok(length > 0 && egd_record_decode(data, length, &record, &first) == EGD_OK && first == length &&
-         record.fact == EGD_FACT_FAILURE && record.values[EGD_FAILURE_ORIGIN].integer == number,
+         record.fact == EGD_FACT_FAILURE && record.values[EGD_FAILURE_ORIGIN].integer == (int64_t)record.seq,
      "a failure is shipped with its number, what is of the folder is not");
+  uint64_t failure_seq = record.seq;
+  struct egd_store_recovery of_it = {.job = JOB, .failure = number, .rank = 1, .image = 1};
+  egd_store_recovery(store, &of_it);
+  length = egd_journal_read(journal, 4096, &data, &newest);
+  ok(length > 0 && egd_record_decode(data, length, &record, &first) == EGD_OK && record.fact == EGD_FACT_RECOVERY &&
+         record.values[EGD_RECOVERY_FAILURE].integer == (int64_t)failure_seq,
+     "its recovery names that");
   egd_store_close(store);
   egd_journal_close(journal);
 }

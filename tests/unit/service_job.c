@@ -1,6 +1,7 @@
-// The owner of a job without ranks: service_job DIR JOB ROUNDS PAUSE-MS records facts of all kinds, ROUNDS times, and ships
-// them as egida run does; the configuration comes from the environment. Prints a line per round. "left" is what the
-// service has not confirmed at the end.
+// The owner of a job without ranks: service_job DIR JOB ROUNDS PAUSE-MS [SLURM-JOB NODE] records facts of all kinds,
+// ROUNDS times, and ships them as egida run does; the configuration comes from the environment. Prints a line per
+// round. After the last one, or SIGTERM, the job ends: "confirmed", or "left" if the service has not confirmed all. NODE is reported as lost.
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,11 @@ static struct egd_upstream *upstream;
 static const char *job;
 static unsigned rounds, number;
 static uint64_t pause_ns;
+static volatile sig_atomic_t enough;
+
+static void on_term(int signal_number) {
+  enough = 1;
+}
 
 static void record(void *arg) {
   int rank = (int)(number % 8);
@@ -44,7 +50,7 @@ static void record(void *arg) {
   }
   printf("%u\n", ++number);
   fflush(stdout);
-  if (number < rounds)
+  if (number < rounds && !enough)
     egd_reactor_after(reactor, pause_ns, record, NULL);
   else
     egd_reactor_stop(reactor);
@@ -58,19 +64,20 @@ static void flush(void *arg) {
 int main(int argc, char **argv) {
   struct egd_config config;
   if (argc < 5 || !egd_config_load(&config, NULL) || egd_reactor_create(&reactor) != 0) return 1;
-  const char *dir = argv[1], *lost = argc > 5 ? argv[5] : NULL;
+  const char *dir = argv[1], *lost = argc > 6 ? argv[6] : NULL;
   job = argv[2];
   rounds = (unsigned)atoi(argv[3]);
   pause_ns = (uint64_t)atoi(argv[4]) * 1000000u;
   egd_log_set_name("service_job");
   egd_log_set_verbose(true);
+  signal(SIGTERM, on_term);
   mkdir(dir, 0700);
   store = egd_store_open(dir);
   upstream = egd_upstream_create(&config, dir, job, store);
   struct egd_store_job row = {.id = job, .argc = argc, .argv = argv, .spec_name = "x.egd", .nranks = 8, .user = "liar"};
   egd_store_job_begin(store, &row);
   egd_upstream_start(upstream, reactor);
-  if (lost) egd_upstream_node_lost(upstream, 1, lost);
+  if (lost) egd_upstream_node_lost(upstream, (uint32_t)atoi(argv[5]), lost);
   egd_store_node_up(store, job, 0, 0, "127.0.0.1:1", 5, false, 0);
   egd_store_node_up(store, job, 1, 0, "127.0.0.1:2", 6, false, 0);
   egd_store_node_lost(store, job, 1, 0, "it went away", 0);
