@@ -8,12 +8,20 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "common/install.h"
 #include "common/nearest.h"
 #include "common/status.h"
 
 #define EXTENSION ".egd"
 // More than the parser takes, so that it is the one to refuse what is too long.
 #define MAX_BYTES (128u * 1024)
+
+static bool installed_folder(char path[PATH_MAX]) {
+  char datadir[PATH_MAX];
+  egd_install_folder(EGIDA_DATADIR, datadir);
+  int n = snprintf(path, PATH_MAX, "%s/specs", datadir);
+  return n > 0 && n < PATH_MAX;
+}
 
 // The n-th folder of the search, or false. Folders of $EGIDA_SPEC_PATH may be missing.
 static bool folder(unsigned n, char path[PATH_MAX]) {
@@ -30,7 +38,7 @@ static bool folder(unsigned n, char path[PATH_MAX]) {
     if (--n > 0) continue;
     char program[PATH_MAX];
     ssize_t length = readlink("/proc/self/exe", program, sizeof(program) - 1);
-    if (length <= 0) return snprintf(path, PATH_MAX, "%s/specs", EGIDA_DATADIR) > 0;
+    if (length <= 0) return installed_folder(path);
     program[length] = '\0';
     char *slash = strrchr(program, '/');
     *slash = '\0';
@@ -40,7 +48,7 @@ static bool folder(unsigned n, char path[PATH_MAX]) {
     if (!realpath(joined, path)) snprintf(path, PATH_MAX, "/nonexistent");
     return true;
   }
-  return --n == 0 && snprintf(path, PATH_MAX, "%s/specs", EGIDA_DATADIR) > 0;
+  return --n == 0 && installed_folder(path);
 }
 
 static bool ends_with_extension(const char *name) {

@@ -28,17 +28,45 @@ static bool there(char path[PATH_MAX], const char *dir, const char *name, const 
   return access(probe, F_OK) == 0;
 }
 
-// The build folder of the running program: its own folder, or the one above ".libs".
-static bool build_folder(char dir[PATH_MAX]) {
+static bool program_folder(char dir[PATH_MAX]) {
   ssize_t n = readlink("/proc/self/exe", dir, PATH_MAX - 1);
   if (n <= 0) return false;
   dir[n] = 0;
   char *slash = strrchr(dir, '/');
   if (!slash) return false;
   *slash = 0;
-  slash = strrchr(dir, '/');
+  return true;
+}
+
+// The build folder of the running program: its own folder, or the one above ".libs".
+static bool build_folder(char dir[PATH_MAX]) {
+  if (!program_folder(dir)) return false;
+  char *slash = strrchr(dir, '/');
   if (slash && strcmp(slash, "/.libs") == 0) *slash = 0;
   return true;
+}
+
+static const char *below_prefix(const char *path) {
+  size_t length = strlen(EGIDA_PREFIX);
+  return strncmp(path, EGIDA_PREFIX, length) == 0 && path[length] == '/' ? path + length : NULL;
+}
+
+void egd_install_folder(const char *configured, char path[PATH_MAX]) {
+  static const char *const of_programs[] = {EGIDA_BINDIR, EGIDA_LIBEXECDIR};
+  char dir[PATH_MAX];
+  const char *wanted = below_prefix(configured);
+  snprintf(path, PATH_MAX, "%s", configured);
+  if (!wanted || !program_folder(dir)) return;
+  // The running program's folder without what configure put below the prefix is the prefix of today.
+  for (size_t i = 0; i < sizeof(of_programs) / sizeof(of_programs[0]); i++) {
+    const char *own = below_prefix(of_programs[i]);
+    size_t length = strlen(dir), own_length = own ? strlen(own) : 0;
+    if (!own || length < own_length || strcmp(dir + length - own_length, own) != 0) continue;
+    dir[length - own_length] = 0;
+    int n = snprintf(path, PATH_MAX, "%s%s", dir, wanted);
+    if (n < 0 || n >= PATH_MAX) snprintf(path, PATH_MAX, "%s", configured);
+    return;
+  }
 }
 
 int egd_install_find(enum egd_install_part part, char path[PATH_MAX]) {
@@ -48,5 +76,6 @@ int egd_install_find(enum egd_install_part part, char path[PATH_MAX]) {
   if (build_folder(dir))
     for (size_t i = 0; i < 3 && parts[part].build[i]; i++)
       if (there(path, dir, parts[part].build[i], parts[part].proof)) return EGD_OK;
-  return there(path, parts[part].installed, parts[part].name, parts[part].proof) ? EGD_OK : EGD_ERR_NOT_FOUND;
+  egd_install_folder(parts[part].installed, dir);
+  return there(path, dir, parts[part].name, parts[part].proof) ? EGD_OK : EGD_ERR_NOT_FOUND;
 }

@@ -1,4 +1,5 @@
-// Where the parts of this installation are: beside the running program in a build folder, else in the installed folders.
+// Where the parts of this installation are: beside the running program in a build folder, else in the installed folders, which
+// may have moved since configure (DESTDIR, an unpacked package).
 #ifndef EGIDA_COMMON_INSTALL_H
 #define EGIDA_COMMON_INSTALL_H
 
@@ -15,5 +16,8 @@ enum egd_install_part {
 /// The absolute path of `part`. $EGIDA_LIBDIR, if set, is looked at first. EGD_OK or EGD_ERR_NOT_FOUND; `path` then holds
 /// the installed place where it should be.
 int egd_install_find(enum egd_install_part part, char path[PATH_MAX]);
+
+/// Where the folder that was configured as `configured` is, if the running program moved together with it; else `configured`.
+void egd_install_folder(const char *configured, char path[PATH_MAX]);
 
 #endif

@@ -34,3 +34,6 @@ libegida_la_SOURCES = \
 libegida_la_CFLAGS = $(AM_CFLAGS) -O2 -fvisibility=hidden -fno-stack-protector -fno-builtin-printf
 libegida_la_CCASFLAGS = $(AM_CCASFLAGS)
 libegida_la_LDFLAGS = -avoid-version -module -Wl,-z,now -Wl,-z,noexecstack
+
+# Whatever hardening the builder's flags ask for: these come last, and are not a matter of taste here.
+$(libegida_la_OBJECTS) $(egida_restart_OBJECTS): override CFLAGS += -fno-stack-protector -U_FORTIFY_SOURCE

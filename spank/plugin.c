@@ -16,11 +16,15 @@ static const char *value_of(const char *argument, const char *name) {
   return strncmp(argument, name, length) == 0 && argument[length] == '=' ? argument + length + 1 : NULL;
 }
 
-// A build folder has the programs side by side.
+// A build folder has the programs side by side; an installation may be elsewhere than it was configured to go.
 static void find_exec(const char *egida) {
+  static const char *const beside[] = {"", "/../libexec/egida"};
   const char *slash = strrchr(egida, '/');
-  snprintf(config.exec, sizeof(config.exec), "%.*s/egida-exec", slash ? (int)(slash - egida) : 0, egida);
-  if (access(config.exec, X_OK) != 0) snprintf(config.exec, sizeof(config.exec), "%s/egida-exec", EGIDA_LIBEXECDIR);
+  for (size_t i = 0; i < sizeof(beside) / sizeof(beside[0]); i++) {
+    snprintf(config.exec, sizeof(config.exec), "%.*s%s/egida-exec", slash ? (int)(slash - egida) : 0, egida, beside[i]);
+    if (access(config.exec, X_OK) == 0) return;
+  }
+  snprintf(config.exec, sizeof(config.exec), "%s/egida-exec", EGIDA_LIBEXECDIR);
 }
 
 static void read_arguments(int argc, char **argv) {
