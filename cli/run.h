@@ -18,6 +18,7 @@ struct run_options {
   uint32_t nranks, nodes, spares, max_restarts;
   const char *spec, *dir, *resume;
   uint64_t log_limit, interval_ns;
+  uint32_t slurm_job; // 0: none
   bool gather; // resumed from images and the shared disk alone
   bool interval_given, label, verbose, divergence_warn, allow_degraded;
   char **argv; // program and arguments

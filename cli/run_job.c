@@ -118,11 +118,11 @@ static bool write_job(const struct run_job *job, const struct run_options *optio
   memcpy(key + RUN_JOB_ID_SIZE, secret, SECRET_SIZE);
   snprintf(hash, sizeof(hash), "%016llx", (unsigned long long)XXH3_64bits(key, sizeof(key)));
   hex(plan_text, plan, sizeof(*plan));
-  json_t *root = json_pack("{ss ss si si si si sI ss sb sb sb ss}", "id", job->id, "hash", hash, "nranks",
+  json_t *root = json_pack("{ss ss si si si si sI ss sb sb sb ss sI}", "id", job->id, "hash", hash, "nranks",
                            options->nranks, "nodes", options->nodes + options->spares, "spares", options->spares,
                            "max_restarts", options->max_restarts, "log_limit", (json_int_t)options->log_limit, "plan",
                            plan_text, "divergence_warn", options->divergence_warn, "label", options->label, "verbose",
-                           options->verbose, "spec", options->spec);
+                           options->verbose, "spec", options->spec, "slurm_job", (json_int_t)options->slurm_job);
   return write_json(job, root);
 }
 

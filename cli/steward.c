@@ -166,27 +166,45 @@ static bool find_program(const char *name, char path[PATH_MAX]) {
   return true;
 }
 
+static bool resume(struct run_options *run, struct run_job *job, struct egd_plan *ret_plan) {
+  uint32_t nranks = run->nranks, nodes = run->nodes, spares = run->spares;
+  if (!run_job_resume(job, run, ret_plan)) return false;
+  if (run->nranks != nranks) {
+    egd_log("--egida-resume %s: the job has %u ranks: srun -n %u", run->resume, run->nranks, run->nranks);
+    return false;
+  }
+  run->nodes = nodes;
+  run->spares = spares;
+  return run_job_place(job, run);
+}
+
+// False: the batch job was not started before, or what it left behind cannot be resumed.
+static bool resume_lost(struct command *command, struct run_job *job, struct egd_plan *ret_plan) {
+  struct run_options asked = command->run;
+  static char id[RUN_JOB_ID_SIZE];
+  if (!steward_is_restarted() || !steward_find_lost(job->dir, command->step.job, asked.argv, id)) return false;
+  command->run.resume = id;
+  if (resume(&command->run, job, ret_plan)) return true;
+  egd_log("Slurm has started this job again: it begins anew");
+  command->run = asked;
+  return false;
+}
+
 static int run(struct command *command) {
   struct run_options *run = &command->run;
   static struct run_job job;
   struct egd_plan plan = {0};
   char program[PATH_MAX] = "the program", address[EGD_TCP_ADDRESS];
   struct steward_hosts used, spare;
-  uint32_t nranks = run->nranks, nodes = run->nodes, spares = run->spares;
+  run->slurm_job = command->step.job;
   command->step.nodes = run->nodes;
   if (!find_nodes(command, &used, &spare) || !steward_own_address(command->listen, used.names[0], address)) return 1;
   if (run->resume) {
-    if (!run_folder_open(run->dir, &job) || !run_job_resume(&job, run, &plan)) return 1;
-    if (run->nranks != nranks) {
-      egd_log("--egida-resume %s: the job has %u ranks: srun -n %u", run->resume, run->nranks, run->nranks);
-      return 1;
-    }
-    run->nodes = nodes;
-    run->spares = spares;
-    if (!run_job_place(&job, run)) return 1;
+    if (!run_folder_open(run->dir, &job) || !resume(run, &job, &plan)) return 1;
   } else {
-    if (!run_compile(run, &plan) || !find_program(run->argv[0], program)) return 1;
-    if (!run_folder_open(run->dir, &job) || !run_job_create(&job, run, &plan, program)) return 1;
+    if (!run_compile(run, &plan) || !find_program(run->argv[0], program) || !run_folder_open(run->dir, &job)) return 1;
+    if (!resume_lost(command, &job, &plan) && (!run_compile(run, &plan) || !run_job_create(&job, run, &plan, program)))
+      return 1;
   }
   command->step.job_dir = job.job_dir;
   struct egd_controller_cluster cluster = {.listen = address,

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "cli/run.h"
 #include "common/tcp.h"
 
 struct steward_hosts {
@@ -29,5 +30,11 @@ int steward_start_agent(const struct steward_step *step, uint32_t node, const ch
 /// The address of this machine by which `host` reaches it: of the interface or the address `listen` if that is not NULL.
 /// "HOST:0".
 bool steward_own_address(const char *listen, const char *host, char address[EGD_TCP_ADDRESS]);
+
+// steward_lost.c: a batch job that Slurm began again
+/// Is this the second or a later start of the batch job?
+bool steward_is_restarted(void);
+/// The newest job in `dir` that an earlier start of this batch job left behind, of the same program and arguments.
+bool steward_find_lost(const char *dir, uint32_t slurm_job, char *const *argv, char id[RUN_JOB_ID_SIZE]);
 
 #endif

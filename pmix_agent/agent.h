@@ -102,6 +102,11 @@ void agent_greet(struct agent *agent);
 void agent_extend_lease(struct agent *agent, uint64_t by_ns);
 /// Fences this node when its lease has ended.
 void agent_look_at_lease(struct agent *agent);
+bool agent_is_given_up(const struct agent *agent);
+
+// agent_requeue.c
+/// The steward is not heard any more: if that is because its host is lost, ask Slurm to begin the batch job again.
+void agent_ask_requeue(const struct agent *agent);
 
 // agent_start.c
 /// Parse the command line, make the node segment and all else, connect. False after a message.

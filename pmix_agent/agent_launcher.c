@@ -39,8 +39,9 @@ static void send_beat(struct agent *agent) {
 }
 
 void agent_look_at_lease(struct agent *agent) {
-  if (egd_boottime_ns() >= atomic_load(&agent->seg->lease_until_ns))
-    agent_fenced(agent, "its lease has ended: the steward was not heard in time");
+  if (agent->ending || egd_boottime_ns() < atomic_load(&agent->seg->lease_until_ns)) return;
+  agent_ask_requeue(agent);
+  agent_fenced(agent, "its lease has ended: the steward was not heard in time");
 }
 
 static void on_beat(void *arg) {
@@ -52,7 +53,7 @@ static void on_beat(void *arg) {
 
 // The steward leaves a mark before it closes the stream of a node that it gave up. Where the folder cannot be looked at,
 // the worst is assumed.
-static bool is_given_up(const struct agent *agent) {
+bool agent_is_given_up(const struct agent *agent) {
   char path[PATH_MAX];
   if (access(agent->job_dir, X_OK) != 0) return true;
   snprintf(path, sizeof(path), "%s/" EGD_CONTROL_FENCE, agent->job_dir, agent->node, agent->incarnation);
@@ -132,10 +133,12 @@ static void on_closed(void *arg, struct egd_link *link) {
   egd_link_destroy(link);
   agent->launcher = NULL;
   if (agent->ending) return;
-  if (has_steward(agent) && (!agent->welcome || is_given_up(agent)))
+  if (has_steward(agent) && (!agent->welcome || agent_is_given_up(agent))) {
     agent_fenced(agent, agent->welcome ? "the steward gave it up" : "the steward refused it");
-  else
-    agent_suspend(agent); // the job can be resumed from images of its last state
+    return;
+  }
+  agent_ask_requeue(agent);
+  agent_suspend(agent); // the job can be resumed from images of its last state
 }
 
 bool agent_connect(struct agent *agent) {

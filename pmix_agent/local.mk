@@ -5,6 +5,7 @@ egida_agent_SOURCES = \
   pmix_agent/agent.c pmix_agent/agent.h \
   pmix_agent/agent_launcher.c \
   pmix_agent/agent_ranks.c \
+  pmix_agent/agent_requeue.c \
   pmix_agent/agent_start.c \
   pmix_agent/agent_watch.c \
   pmix_agent/control.h \

@@ -108,6 +108,23 @@ class Run:
         self.job = slurmlab.Job(self.lab, command, self.folder, self.program.stdin())
         return self.job
 
+    def start_batch(self, nodes=3, spares=1):
+        """By sbatch; the script runs on n1. A process on the login host shows what it writes and ends with its status."""
+        script, show = os.path.join(self.folder, "job.sh"), os.path.join(self.folder, "show.sh")
+        with open(script, "w") as f:
+            f.write("#!/bin/bash\n%s <.stdin\necho $? >.status.new && mv .status.new .status\n" % h.quote(self.srun(nodes, spares)))
+        with open(show, "w") as f:
+            f.write("sbatch -N%d -n%d --requeue --no-kill --output=.batch-out --error=.batch-err --open-mode=append job.sh >&2 || exit 1\n"
+                    "touch .batch-out .batch-err; tail -s 0.02 -n +1 -F .batch-err >&2 & \n"
+                    "until [ -e .status ]; do sleep 0.05; done; sleep 0.5; cat .batch-out; kill $!; exit $(cat .status)\n"
+                    % (nodes + spares, 4 * (nodes + spares)))
+        REFERENCES.get(self.program, self.arguments, self.ranks)
+        self.job = slurmlab.Job(self.lab, ["bash", "show.sh"], self.folder, self.program.stdin())
+
+    def slurm(self, *command):
+        """As Slurm's administrator."""
+        return self.lab.do("exec", "ctl", *command, check=False).split()
+
     def spec_with_f(self, f):
         with open(os.path.join(h.SPECS, "pessimistic.egd")) as file:
             text = re.sub(r"volatile memory of processes", "volatile memory of %d processes" % f, file.read())
@@ -322,6 +339,26 @@ def startup(run):
     run.start()
     if run.job.wait_for(r"egida: job ", 30) and run.pause(run.rng.uniform(0, 1.2)):
         run.kill_node(run.victim(), run.rng.random() < 0.5)
+
+
+@scenario("the batch host is lost; Slurm is asked to begin the job again, and it goes on")
+def requeue(run):
+    run.start_batch()
+    if not run.moment():
+        return
+    run.kill_node("n1", run.rng.random() < 0.5)
+    run.failed_at = None
+    until = time.monotonic() + 30
+    while run.slurm("squeue", "-h", "-o", "%T") == ["RUNNING"]:
+        if time.monotonic() > until:
+            run.wrong = "nobody asked Slurm to begin the job again"
+            return
+        time.sleep(0.1)
+    # Slurm would find out after a while, and wait for another.
+    run.slurm("scontrol", "update", "nodename=n1", "state=down", "reason=lost")
+    while run.slurm("squeue", "-h", "-o", "%T") != ["PENDING"] and time.monotonic() < until:
+        time.sleep(0.1)
+    run.slurm("scontrol", "update", "jobid=1", "starttime=now")
 
 
 @scenario("scancel; the job is resumed")
