@@ -235,7 +235,7 @@ def mask_times(out):
     masked = []
     for line in out.splitlines():
         if re.match(rb"\s*(WALL|CPU|BOTH)\s", line) or re.search(rb"(?i)passed|failed|second|mflops|elapsed|\btimes?\b|\|  P[CDSZ]", line):
-            line = re.sub(rb"-?\d*\.\d+([ED][+-]?\d+)?|NaN|Inf(inity)?|\*+", b"*", line)
+            line = re.sub(rb"-?(\d+\.\d*|\.\d+)([ED][+-]?\d+)?|NaN|Inf(inity)?|\*+", b"*", line)
             line = b" ".join(re.sub(rb"\*+", b"*", line).split())
         masked.append(line.rstrip())
     return b"\n".join(masked) + b"\n"
