@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -31,6 +32,7 @@
 #define REGISTER_NS 5000000000ull // so long a connection may be without a job
 #define STRANGERS 128             // connections by TCP whose user is not known yet
 #define REOPEN_TICKS 10
+#define OTHER_DESCRIPTORS 64
 
 struct server {
   struct egd_service service;
@@ -90,6 +92,20 @@ unsigned egd_service_sessions_of(const struct egd_service *service, uid_t uid) {
   return count;
 }
 
+// A listener without descriptors would turn the loop for nothing: there is always one for who comes.
+static void find_room(struct egd_service *service) {
+  uint64_t wanted = service->config->max_connections;
+  struct rlimit limit;
+  service->room = (unsigned)wanted;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted + OTHER_DESCRIPTORS) return;
+  limit.rlim_cur = limit.rlim_max < wanted + OTHER_DESCRIPTORS ? limit.rlim_max : wanted + OTHER_DESCRIPTORS;
+  setrlimit(RLIMIT_NOFILE, &limit);
+  if (limit.rlim_cur >= wanted + OTHER_DESCRIPTORS) return;
+  service->room = limit.rlim_cur > OTHER_DESCRIPTORS ? (unsigned)limit.rlim_cur - OTHER_DESCRIPTORS : 1;
+  egd_log("MaxConnections %llu: there are only descriptors for %u; raise LimitNOFILE or ulimit -n",
+          (unsigned long long)wanted, service->room);
+}
+
 // Who has no user yet must not keep out those who have one.
 static bool make_room(struct egd_service *service, bool by_tcp, uid_t uid) {
   unsigned all = 0, strangers = 0, same = 0;
@@ -101,11 +117,11 @@ static bool make_room(struct egd_service *service, bool by_tcp, uid_t uid) {
     strangers++;
     oldest = session; // new ones are put in front
   }
-  if (oldest && (strangers >= STRANGERS || all >= service->config->max_connections)) {
+  if (oldest && (strangers >= STRANGERS || all >= service->room)) {
     egd_session_refuse(oldest, true, "there are too many connections");
     all--;
   }
-  return all < service->config->max_connections && (by_tcp || same < service->config->max_connections_per_user + 4);
+  return all < service->room && (by_tcp || same < service->config->max_connections_per_user + 4);
 }
 
 static void on_unix(void *arg, int listener, uint32_t events) {
@@ -160,6 +176,7 @@ static void on_signal(void *arg, int fd, uint32_t events) {
       egd_notify("RELOADING=1");
       egd_log(server->hooks->reload(server->service.config) ? "the configuration was read again"
                                                             : "the configuration stays as it was");
+      find_room(&server->service);
       egd_notify("READY=1");
     }
   }
@@ -239,6 +256,7 @@ static bool start(struct server *server) {
     egd_log("out of memory");
     return false;
   }
+  find_room(service);
   service->nodes = egd_node_requests_create(service);
   server->signal_fd = open_signals();
   return service->nodes && server->signal_fd >= 0 &&

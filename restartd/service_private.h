@@ -37,6 +37,7 @@ struct egd_service {
   struct egd_node_requests *nodes;
   uint64_t commit_timer;
   unsigned uncommitted; // bytes
+  unsigned room;        // connections
 };
 
 // service.c

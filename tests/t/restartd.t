@@ -97,9 +97,9 @@ CONF = {"EGIDA_CONFIG": path("egida.conf")}
 service = None
 
 
-def start_service(*options, env=None):
+def start_service(*options, env=None, before=()):
     global service
-    service = start([path("egida-restartd"), "--foreground", "--verbose", "--config", path("egida.conf"), *options], "service.err", env=env)
+    service = start([*before, path("egida-restartd"), "--foreground", "--verbose", "--config", path("egida.conf"), *options], "service.err", env=env)
     return wait_for(lambda: service.poll() is not None or reachable())
 
 
@@ -379,6 +379,21 @@ for arguments in ({}, {"slurm_job": -1, "node": "n"}, {"slurm_job": 1, "node": "
     register(client, "job-x")
     tap.ok(refused(client.ask({"op": "node-lost", **arguments})), "node-lost with %s" % str(arguments)[:40])
 
+kill_service()
+start_service(before=["prlimit", "--nofile=100:100"])
+tap.ok(wait_for(lambda: "there are only descriptors for 36" in text_of("service.err")), "too few descriptors are said", text_of("service.err")[-500:])
+crowd = [socket.create_connection(("127.0.0.1", PORT)) for _ in range(150)]
+time.sleep(0.3)
+with open("/proc/%d/stat" % service.pid) as f:
+    before = int(f.read().split()[13])
+time.sleep(1)
+with open("/proc/%d/stat" % service.pid) as f:
+    spent = int(f.read().split()[13]) - before
+tap.ok(spent < 20 and register(Client(), "job-x")["op"] == "registered", "and are no trouble: %d ticks in a second with too many clients" % spent)
+for s in crowd:
+    s.close()
+kill_service()
+start_service()
 silent = [Client(True) for _ in range(300)]
 begin = time.monotonic()
 client = Client(True)

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-# timeout: 150
+# timeout: 200
 # Lost nodes: jobs in the lab ask the service to mark them DOWN. It does so with SlurmUser's rights, for the jobs' own nodes that are silent.
-import os, shutil, signal, subprocess, sys, time
+import os, shutil, signal, sqlite3, subprocess, sys, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import harness as h
+import slurmlab
 
 LAB = os.path.join(h.SOURCE, "tests", "lab")
 check = subprocess.run([os.path.join(LAB, "up"), "--check"], capture_output=True, text=True)
@@ -106,4 +107,38 @@ with h.Folder("restartd") as folder:
                 child.terminate()
                 child.wait(10)
         lab("down")
+
+# ---- a job under Slurm -------------------------------------------------------------------------------------------------
+why = slurmlab.why_not()
+if why:
+    tap.skip("srun --egida-spec", why)
+    tap.end()
+with slurmlab.Lab() as lab_of_job:
+    at, children = lab_of_job.path, []
+    shared, conf = os.path.join(at, "shared"), os.path.join(at, "shared", "egida.conf")
+    shutil.copy(os.path.join(h.BUILD, "egida-restartd"), shared)
+    with open(conf, "w") as f:
+        f.write("Listen = 0.0.0.0:%d\nSocket = none\nControlService = ctl:%d\nServiceUser = slurm\n" % (PORT, PORT))
+    os.chmod(conf, 0o644)
+    child = service("slurm")
+    program = h.programs()["ring"]
+    job = slurmlab.Job(lab_of_job, ["env", "EGIDA_CONFIG=" + conf, "salloc", "-N4", "-n16", "--no-kill", "srun", "--egida-verbose", "--egida-spares=1",
+                                    "--egida-spec=" + os.path.join(h.SPECS, "pessimistic.egd"), "-N3", "-n4", program.path, "300", "12000"], lab_of_job.new_folder())
+    until = time.monotonic() + 30
+    while not job.said("start-up is over") and time.monotonic() < until:
+        time.sleep(0.05)
+    lab("node-kill", "--quiet", "n2")
+    begin = time.monotonic()
+    while "down" not in state_of("n2") and time.monotonic() - begin < 10:
+        time.sleep(0.1)
+    seconds = time.monotonic() - begin
+    tap.ok("egida: does not answer" in state_of("n2"), "srun loses a node: DOWN %.1f s later, SlurmdTimeout is 300 s" % seconds, state_of("n2"))
+    status = job.child.wait(60)
+    tap.ok(status == 0, "the job ends well", "\n".join(line for _, line in job.lines))
+    lab("exec", "ctl", "pkill", "-x", "egida-restartd")
+    child.wait(10)
+    db = sqlite3.connect("file:%s?mode=ro" % os.path.join(shared, "state-slurm", "history.db"), uri=True)
+    tap.ok(db.execute("SELECT user, outcome, exit_code FROM jobs").fetchall() == [("egida-u1", 0, 0)] and
+           db.execute("SELECT count(*) FROM recoveries WHERE from_node != node").fetchone() == (1,), "the service knows its end and its recovery")
+    db.close()
 tap.end()
