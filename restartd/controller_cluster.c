@@ -183,7 +183,8 @@ static void look_at_node(struct egd_controller *c, struct node *node, uint64_t n
   if (!node->alive || !node->greeted) return;
   uint64_t silence_ns = now_ns > node->heard_ns ? now_ns - node->heard_ns : 0;
   if (node->link) {
-    if (silence_ns <= c->options.cluster->limit_ns) return;
+    // A node that stood still for less than the limit is alive; its last beat came up to a heartbeat before that.
+    if (silence_ns <= c->options.cluster->limit_ns + c->options.cluster->heartbeat_ns) return;
     snprintf(why, sizeof(why), "no heartbeat for %.2f s", (double)silence_ns / 1e9);
   } else {
     // Its agent is dead, perhaps not the node: while the lease lasts nothing can be done anyway, so another may come.
