@@ -20,6 +20,7 @@ egida_SOURCES = \
   cli/specs.c \
   cli/steward.c cli/steward.h \
   cli/steward_lost.c \
+  cli/steward_output.c \
   cli/steward_slurm.c \
   $(egida_history_sources)
 egida_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(SQLITE_CFLAGS)

@@ -207,6 +207,7 @@ static int run(struct command *command) {
       return 1;
   }
   command->step.job_dir = job.job_dir;
+  if (!steward_redirect(&command->step, command->output, command->error)) return 1;
   struct egd_controller_cluster cluster = {.listen = address,
                                            .listening = on_listening,
                                            .spare_hosts = (const char *const *)spare.names,

@@ -37,4 +37,9 @@ bool steward_is_restarted(void);
 /// The newest job in `dir` that an earlier start of this batch job left behind, of the same program and arguments.
 bool steward_find_lost(const char *dir, uint32_t slurm_job, char *const *argv, char id[RUN_JOB_ID_SIZE]);
 
+// steward_output.c
+/// Standard output and error of this process go where these patterns of srun say; NULL: they stay. Messages of Egida
+/// stay where they were.
+bool steward_redirect(const struct steward_step *step, const char *output, const char *error);
+
 #endif

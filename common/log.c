@@ -6,7 +6,7 @@
 
 static char prefix[64] = "egida";
 static bool shows_verbose;
-static int file_fd = -1;
+static int stream_fd = STDERR_FILENO, file_fd = -1;
 
 void egd_log_set_name(const char *name) {
   snprintf(prefix, sizeof(prefix), "%s", name);
@@ -16,6 +16,9 @@ void egd_log_set_verbose(bool verbose) {
 }
 bool egd_log_is_verbose(void) {
   return shows_verbose;
+}
+void egd_log_set_stream(int fd) {
+  stream_fd = fd;
 }
 void egd_log_set_file(int fd) {
   file_fd = fd;
@@ -30,7 +33,7 @@ static void write_line(bool show, const char *format, va_list args) {
   if (length > sizeof(line) - 2) length = sizeof(line) - 2;
   line[length++] = '\n';
   // One write per line: lines of several processes do not mix.
-  if (show && write(STDERR_FILENO, line, length) < 0) show = false;
+  if (show && write(stream_fd, line, length) < 0) show = false;
   if (file_fd >= 0 && write(file_fd, line, length) < 0) file_fd = -1;
   errno = saved;
 }

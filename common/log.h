@@ -10,6 +10,8 @@ void egd_log_set_name(const char *name);
 /// Show what egd_verbose() says.
 void egd_log_set_verbose(bool verbose);
 bool egd_log_is_verbose(void);
+/// Write lines to this descriptor instead of stderr.
+void egd_log_set_stream(int fd);
 /// Also write lines to this descriptor (a log file); -1 = none.
 void egd_log_set_file(int fd);
 

@@ -68,13 +68,13 @@ static void read_options(int end, char **argv) {
 
 static void check_pattern(const char *option, const char *pattern) {
   if (strspn(pattern, "0123456789") == strlen(pattern))
-    refuse(option, pattern,
-           "the output of one rank alone cannot be chosen; use a pattern with %t and look at that file");
+    refuse(option, pattern, "the output of one rank alone cannot be chosen; --label shows which rank wrote a line");
   for (const char *p = pattern; (p = strchr(p, '%'));) {
     p += 1 + strspn(p + 1, "0123456789");
-    if (!*p || !strchr("%AajJstux", *p))
+    if (!*p || !strchr("%jJsu", *p))
       refuse(option, pattern,
-             "a rank may move to another node: only %j, %J, %s, %t, %u, %x, %A, %a and %% can be used");
+             "under Egida only %j, %J, %s, %u and %% can be used: there is no file per node or rank; --label "
+             "shows which rank wrote a line");
     p++;
   }
 }

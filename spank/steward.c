@@ -1,4 +1,5 @@
 // In srun: the steward, its child. It reports where it listens, then the job's exit code, which becomes srun's.
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -105,10 +106,23 @@ static void *watch(void *arg) {
   _exit(code); // srun's other threads still run; what it started to clean up after it ends the step
 }
 
+// Slurm could not launch the tasks: the first that each does is to leave its birth in the job's folder.
+static bool no_task_began(void) {
+  char path[PATH_MAX + 8];
+  snprintf(path, sizeof(path), "%s/birth", getenv(TASK_JOB_DIR));
+  DIR *dir = opendir(path);
+  bool none = dir;
+  for (struct dirent *entry; dir && (entry = readdir(dir));) none &= strncmp(entry->d_name, "rank-", 5) != 0;
+  if (dir) closedir(dir);
+  return none;
+}
+
 // The job may go on without the step: on nodes that were spares.
 static void on_srun_exit(int status, void *pid) {
   if (getpid() != (int)(intptr_t)pid) return; // a copy of srun
   say(through);
+  bool began = !no_task_began();
+  if (!began) kill(steward, SIGTERM);
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGINT);
@@ -122,7 +136,7 @@ static void on_srun_exit(int status, void *pid) {
     struct signalfd_siginfo info;
     if (poll(wait, 2, -1) > 0 && wait[1].revents && read(wait[1].fd, &info, sizeof(info)) > 0) kill(steward, SIGTERM);
   }
-  exit(atomic_load(&exit_code)); // with the handlers that are left
+  exit(began || status == 0 ? atomic_load(&exit_code) : status); // with the handlers that are left
 }
 
 static void start_watching(void) {
