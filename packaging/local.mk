@@ -16,3 +16,5 @@ plugstackdir = $(examplesdir)/plugstack.conf.d
 plugstack_DATA = packaging/plugstack.conf.d/egida.conf
 endif
 filled_in += packaging/plugstack.conf.d/egida.conf
+
+EXTRA_DIST += packaging/build-deb packaging/debian

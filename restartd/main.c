@@ -83,7 +83,8 @@ static bool become_user(const char *name) {
   if (geteuid() != 0) return true;
   const struct passwd *entry = getpwnam(name);
   if (!entry) {
-    egd_log("ServiceUser %s: there is no such user; make it (sysusers.d/egida.conf), or name another one", name);
+    egd_log("ServiceUser %s: there is no such user; make it (sysusers.d/egida-restartd.conf), or name another one",
+            name);
     return false;
   }
   if (entry->pw_uid == 0) return true;

@@ -7,6 +7,8 @@ demo_packages="scalapack-mpi-test scalapack-test-common"
 test_packages="netpipe-mpich2 valgrind python3 procps"
 # For tests/lab. They start no slurmd or slurmctld (there is no slurm.conf); munge's own daemon may start and is not used.
 lab_packages="slurmctld slurmd slurm-client munge iproute2"
+# For packaging/build-deb.
+deb_packages="debhelper dpkg-dev"
 
 package_is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
