@@ -98,7 +98,8 @@ static void append(struct text *text, const unsigned char *data, size_t length) 
   text->length += length;
 }
 
-static void write_lines(struct egd_controller *c, struct rank *rank, int stream, bool all) {
+// Whole lines, or all; false: there was nothing to write.
+static bool write_lines(struct egd_controller *c, struct rank *rank, int stream, bool all) {
   struct text *text = &rank->lines[stream - 1];
   size_t done = 0;
   if (!c->options.label) { // whole lines in one go
@@ -116,30 +117,45 @@ static void write_lines(struct egd_controller *c, struct rank *rank, int stream,
   }
   if (done) memmove(text->bytes, text->bytes + done, text->length - done);
   text->length -= done;
+  return done > 0;
+}
+
+static bool has_begun_line(const struct rank *rank) {
+  return rank->lines[0].length > 0 || rank->lines[1].length > 0;
 }
 
 static void acknowledge(struct egd_controller *c, struct rank *rank) {
-  if (rank->lines[0].length > 0 || rank->lines[1].length > 0) return;
+  if (has_begun_line(rank)) return;
   rank->acked = rank->received;
   c->positions[rank->number] = rank->acked;
   struct egd_control_head head = {.kind = EGD_CONTROL_ACK, .rank = rank->number, .value = rank->acked};
   egd_link_send_binary(c->nodes[rank->home].link, &head, sizeof(head), NULL, 0);
 }
 
-void egd_output_flush(struct egd_controller *c) {
-  for (uint32_t r = 0; r < c->nranks; r++) {
-    struct rank *rank = &c->ranks[r];
-    if (rank->lines[0].length == 0 && rank->lines[1].length == 0) continue;
-    write_lines(c, rank, 1, true);
-    write_lines(c, rank, 2, true);
-    acknowledge(c, rank);
-  }
+static void flush_lines(struct egd_controller *c, struct rank *rank) {
+  if (!has_begun_line(rank)) return;
+  write_lines(c, rank, 1, true);
+  write_lines(c, rank, 2, true);
+  acknowledge(c, rank);
 }
 
+void egd_output_flush(struct egd_controller *c) {
+  for (uint32_t r = 0; r < c->nranks; r++) flush_lines(c, &c->ranks[r]);
+}
+
+// Those that were begun a while ago: the rest of another one may be on its way.
 static void on_flush(void *arg) {
   struct egd_controller *c = arg;
-  c->flush_timer = 0;
-  egd_output_flush(c);
+  uint64_t now_ns = egd_monotonic_ns(), next_ns = 0;
+  for (uint32_t r = 0; r < c->nranks; r++) {
+    struct rank *rank = &c->ranks[r];
+    uint64_t due_ns = rank->line_ns + FLUSH_NS;
+    if (now_ns >= due_ns)
+      flush_lines(c, rank);
+    else if (has_begun_line(rank) && (next_ns == 0 || due_ns < next_ns))
+      next_ns = due_ns;
+  }
+  c->flush_timer = next_ns ? egd_reactor_after(c->reactor, next_ns - now_ns, on_flush, c) : 0;
 }
 
 static void take_records(struct egd_controller *c, struct rank *rank, uint64_t position, const unsigned char *data,
@@ -178,12 +194,13 @@ void egd_output_take(struct egd_controller *c, struct node *node, const unsigned
                           head.rank, (unsigned long long)rank->received, (unsigned long long)head.value);
     return;
   }
+  bool begins = !has_begun_line(rank);
   take_records(c, rank, head.value, frame + sizeof(head), length - sizeof(head));
   for (int stream = 1; stream <= 2; stream++)
-    if (rank->lines[stream - 1].length > 0) write_lines(c, rank, stream, false);
+    if (rank->lines[stream - 1].length > 0) begins |= write_lines(c, rank, stream, false);
+  if (begins) rank->line_ns = egd_monotonic_ns();
   acknowledge(c, rank);
-  if ((rank->lines[0].length || rank->lines[1].length) && !c->flush_timer)
-    c->flush_timer = egd_reactor_after(c->reactor, FLUSH_NS, on_flush, c);
+  if (has_begun_line(rank) && !c->flush_timer) c->flush_timer = egd_reactor_after(c->reactor, FLUSH_NS, on_flush, c);
 }
 
 void egd_output_begin_anew(struct egd_controller *c) {

@@ -43,6 +43,7 @@ struct rank {
   uint64_t received; // output below this was taken
   uint64_t acked;
   struct text lines[2]; // begun lines of streams 1 and 2
+  uint64_t line_ns;     // when the older of them was begun
   // recovery in progress
   bool recovering, announced;
   struct egd_recovery_times times;
