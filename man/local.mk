@@ -4,3 +4,4 @@ include man/run.mk
 include man/service.mk
 include man/spec.mk
 include man/sim.mk
+include man/slurm.mk
