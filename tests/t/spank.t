@@ -26,7 +26,9 @@ def write(folder, name, text):
 
 def jobs(lab):
     """Numbers of all jobs that Slurm has seen."""
-    status, out, _ = lab.as_user("scontrol", "-o", "show", "jobs")
+    status, out, err = lab.as_user("scontrol", "-o", "show", "jobs")
+    if status != 0:
+        raise RuntimeError("scontrol show jobs: status %d: %s" % (status, err))
     return re.findall(r"JobId=(\d+)", out)
 
 
