@@ -20,4 +20,3 @@ egida_exec_SOURCES = \
   pmix_agent/pmi1.c pmix_agent/pmi1.h
 egida_exec_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
 egida_exec_LDADD = libegd_common.la $(JANSSON_LIBS)
-EXTRA_DIST += docs/formats/control.md

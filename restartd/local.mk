@@ -21,7 +21,6 @@ libegd_restartd_la_SOURCES = \
   restartd/upstream_connect.c restartd/upstream_connect.h
 libegd_restartd_la_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS) $(JANSSON_CFLAGS) $(MUNGE_CFLAGS)
 libegd_restartd_la_LIBADD = $(SQLITE_LIBS) $(JANSSON_LIBS) $(MUNGE_LIBS)
-EXTRA_DIST += docs/formats/store.md docs/formats/journal.md docs/formats/service.md
 
 # The service
 sbin_PROGRAMS += egida-restartd

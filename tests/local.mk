@@ -15,7 +15,7 @@ include tests/unit/service.mk
 include tests/unit/sim.mk
 include tests/unit/ucp.mk
 
-EXTRA_DIST += .ci/run tests/tap-run tests/lab tests/lib tests/programs tests/t
+EXTRA_DIST += .ci/run tests/campaign tests/tap-run tests/lab tests/lib tests/programs tests/t
 
 .PHONY: build-tests build-test-programs build-sanitized-tests list-unit-tests list-sanitized-tests
 build-test-programs:

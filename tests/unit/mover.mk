@@ -17,4 +17,3 @@ unit_test_helpers += tests/fuzz/mover_fuzz
 tests_fuzz_mover_fuzz_SOURCES = tests/fuzz/mover_fuzz.c $(mover_test_sources)
 tests_fuzz_mover_fuzz_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) -pthread
 tests_fuzz_mover_fuzz_LDADD = $(mover_test_libs)
-EXTRA_DIST += docs/formats/mover.md

@@ -11,3 +11,5 @@ tests_unit_service_job_SOURCES = tests/unit/service_job.c
 tests_unit_service_job_LDADD = $(service_test_libs)
 tests_fuzz_journal_fuzz_SOURCES = tests/fuzz/journal_fuzz.c
 tests_fuzz_journal_fuzz_LDADD = $(service_test_libs)
+
+EXTRA_DIST += tests/fuzz/corpus/journal
