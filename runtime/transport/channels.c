@@ -10,16 +10,22 @@
 #define DOORBELL_FD (EGD_SEGMENT_FD + 3)
 #define SPILL_FD (EGD_SEGMENT_FD + 4)
 #define IDLE_LOOKS 64
+#define HUGE_PAGE (2ul << 20)
 #define SPILL_MAX (15ull << 40) // file systems end at 16 TiB
 
 // ---- the log's hooks
 // ---------------------------------------------------------------------------------------------------
 
 static void populate(void *address, size_t length) {
-  // Only a range that has a page can be collapsed. A kernel without that (before 6.1) gets its pages one by one.
-  for (size_t at = 0; at < length; at += 2ul << 20) ((volatile char *)address)[at] = 0;
-  if (egd_sys3(SYS_madvise, address, length, 25 /* MADV_COLLAPSE */) != 0)
-    egd_sys3(SYS_madvise, address, length, 23 /* MADV_POPULATE_WRITE */);
+  // Only a range that has a page can be collapsed. A kernel without that (before 6.1), or without room for huge pages, is
+  // not asked again: it gets its pages one by one.
+  static bool refused;
+  bool whole = length >= HUGE_PAGE && (uintptr_t)address % HUGE_PAGE == 0 && length % HUGE_PAGE == 0;
+  if (whole && !refused) {
+    for (size_t at = 0; at < length; at += HUGE_PAGE) ((volatile char *)address)[at] = 0;
+    refused = egd_sys3(SYS_madvise, address, length, 25 /* MADV_COLLAPSE */) != 0;
+  }
+  if (!whole || refused) egd_sys3(SYS_madvise, address, length, 23 /* MADV_POPULATE_WRITE */);
 }
 
 // Everybody on the node maps the spill file, so that whatever is read may lie there. It is sparse: nothing is used before somebody spills.
