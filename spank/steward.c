@@ -21,6 +21,7 @@
 #define EXIT_LOST 75
 // srun waits for tasks of a lost node until Slurm gives that node up, and longer. The job is over before.
 #define GRACE_MS 2000
+#define HURRY_MS 300        // less than a lease
 #define GRACE_LOST_MS 12000 // without a steward ranks leave images of their last state first
 
 static struct step step;
@@ -122,7 +123,9 @@ static void on_srun_exit(int status, void *pid) {
   if (getpid() != (int)(intptr_t)pid) return; // a copy of srun
   say(through);
   bool began = !no_task_began();
-  if (!began) kill(steward, SIGTERM);
+  // Tasks that Slurm killed on living nodes (Ctrl-C twice, scancel) look like lost nodes to the steward, and there may be
+  // spares. It is a little slower than srun at the end of every job.
+  if (!began || (status > 128 && !is_ready(ended, HURRY_MS))) kill(steward, SIGTERM);
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGINT);

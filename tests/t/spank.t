@@ -131,6 +131,15 @@ with slurmlab.Lab() as lab:
     for what, args, expected in (("exit(3)", ["exit"], 3), ("MPI_Abort(3)", ["abort", "1"], 3), ("SIGSEGV at the same place again", ["segv", "1"], 75)):
         status, out, err = lab.as_user("srun", "-N2", "-n4", SPEC, ENDING, *args, folder=folder, timeout=60)
         tap.ok(status == expected, "%s: status %d" % (what, expected), "status %d\n%s" % (status, err))
+    job = slurmlab.Job(lab, ["salloc", "-Q", "-N3", SPEC, "srun", "-N2", "-n2", "--egida-spares=1", ENDING, "quiet", "0", "100000000"], lab.new_folder())
+    job.wait_for("egida: job", 20)
+    time.sleep(2)
+    for _ in range(2):
+        os.kill(min(pid for pid, _ in lab.processes("login", "srun")), signal.SIGINT)
+        time.sleep(0.4)
+    result = job.finish(30)
+    tap.ok(result.status == 128 + signal.SIGTERM and "egida-resume" in result.err and "is lost" not in result.err,
+           "Ctrl-C twice ends the job, though there is a spare", result.tail())
     for what, victim, expected, words in (("the steward is killed", "egida", 75, "--egida-resume="), ("srun is killed", "srun", None, "")):
         job = slurmlab.Job(lab, ["srun", "-N2", "-n2", SPEC, ENDING, "quiet", "0", "100000000"], lab.new_folder())
         job.wait_for("egida: job", 20)
