@@ -33,4 +33,4 @@ list-sanitized-tests:
 	done
 
 check-local: $(check_PROGRAMS)
-	$(top_srcdir)/tests/tap-run `for test in \`$(MAKE) -s list-unit-tests\`; do echo unit/$$test=$(abs_top_builddir)/tests/unit/$$test; done`
+	$(top_srcdir)/tests/tap-run `for test in \`$(MAKE) -s --no-print-directory list-unit-tests\`; do echo unit/$$test=$(abs_top_builddir)/tests/unit/$$test; done`
