@@ -58,9 +58,6 @@ bool options_active(void) {
 bool options_allow_degraded(void) {
   return given[DEGRADED];
 }
-bool options_resume(void) {
-  return given[RESUME];
-}
 
 const char *options_idle(void) {
   for (int i = 0; i < OFF && !given[OFF] && !options_active(); i++)

@@ -13,7 +13,6 @@
 #define TASK_CONTROL "SLURM_EGIDA_CONTROL"
 #define TASK_JOB_DIR "SLURM_EGIDA_JOB_DIR"
 #define TASK_DEGRADED "SLURM_EGIDA_ALLOW_DEGRADED"
-#define TASK_RESUME "SLURM_EGIDA_RESUME"
 // And what salloc's or sbatch's plugin tells that of srun.
 #define JOB_NO_KILL "SLURM_EGIDA_NO_KILL"
 
@@ -32,7 +31,7 @@ extern struct config config;
 void options_register(spank_t spank);
 /// Does the user want Egida?
 bool options_active(void);
-bool options_allow_degraded(void), options_resume(void);
+bool options_allow_degraded(void);
 /// Options of Egida that do nothing because none chooses a protocol: the name of one, or NULL.
 const char *options_idle(void);
 /// As options of `egida steward`: appends at most MOST_ARGUMENTS strings, returns how many. They live on.

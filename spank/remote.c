@@ -26,7 +26,6 @@ void remote_task(spank_t spank) {
   }
   rename_variable(spank, TASK_JOB_DIR, "EGIDA_JOB_DIR");
   rename_variable(spank, TASK_DEGRADED, "EGIDA_ALLOW_DEGRADED");
-  rename_variable(spank, TASK_RESUME, "EGIDA_RESUME");
   spank_setenv(spank, "EGIDA_ARGV0", argv[0], 1);
   char *watchdog = strdup(config.exec);
   if (watchdog) argv[0] = watchdog;

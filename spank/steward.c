@@ -84,7 +84,6 @@ static void read_ready(void) {
   setenv(TASK_CONTROL, control, 1);
   setenv(TASK_JOB_DIR, line + at, 1);
   if (options_allow_degraded()) setenv(TASK_DEGRADED, "1", 1);
-  if (options_resume()) setenv(TASK_RESUME, "1", 1);
   drop_line();
 }
 
