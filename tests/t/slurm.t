@@ -7,8 +7,8 @@ import harness as h
 import slurmcases as cases
 import slurmlab
 
-LIMIT = 1.0  # of silence, in seconds: machines that run tests may be busy
-SLOW = ("time-limit",)
+LIMIT = 0.6  # of silence, in seconds: machines that run tests may be busy
+SLOW = ("time-limit", "too-many", "two-nfs")
 PROGRAMS = ("ring", "output", "files", "history", "stdin")
 
 why = slurmlab.why_not()
