@@ -148,13 +148,22 @@ static bool make_mover(struct agent *agent) {
   return status == EGD_OK;
 }
 
-static bool make_folder(struct agent *agent) {
+static bool make_folder(struct agent *agent, int lock) {
   char path[PATH_MAX];
   int status = EGD_OK;
   if (agent->control[0])
     status = egd_node_dir(agent->job_dir, agent->node, path);
   else
     snprintf(path, sizeof(path), "%s/node-%u", agent->job_dir, agent->node);
+  if (status == EGD_OK && agent->control[0]) {
+    if (lock < 0) lock = egd_node_lock(path);
+    if (lock < 0) {
+      egd_log("%s has an agent already", path);
+      return false;
+    }
+    fcntl(lock, F_SETFD, FD_CLOEXEC); // held until this process ends
+    egd_node_sweep(path);
+  }
   // What an agent before a loss of power left there is of no use to anybody.
   if (status == EGD_OK && agent->control[0] && !agent->adopted) egd_remove_tree(path);
   if (status == EGD_OK) status = egd_secure_mkdir(path);
@@ -198,8 +207,8 @@ static bool await_ranks(struct agent *agent, const char *list) {
 
 static bool usage(void) {
   fprintf(stderr,
-          "egida-agent: it is started by egida: egida-agent [--adopt] [--control=HOST:PORT] [--ranks=LIST] JOB-DIR "
-          "NODE INCARNATION\n");
+          "egida-agent: it is started by egida: egida-agent [--adopt] [--control=HOST:PORT] [--ranks=LIST] [--lock=FD] "
+          "JOB-DIR NODE INCARNATION\n");
   return false;
 }
 
@@ -207,8 +216,10 @@ bool agent_start(struct agent *agent, int argc, char **argv) {
   static const struct option options[] = {{"adopt", no_argument, NULL, 'a'},
                                           {"control", required_argument, NULL, 'c'},
                                           {"ranks", required_argument, NULL, 'r'},
+                                          {"lock", required_argument, NULL, 'l'},
                                           {0}};
   const char *ranks = "";
+  int lock = -1; // of the node, if who started this agent took it
   egd_log_set_name("egida-agent");
   for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
     if (c == 'a')
@@ -217,6 +228,8 @@ bool agent_start(struct agent *agent, int argc, char **argv) {
       strcpy(agent->control, optarg);
     else if (c == 'r')
       ranks = optarg;
+    else if (c == 'l')
+      lock = atoi(optarg);
     else
       return usage();
   }
@@ -236,7 +249,8 @@ bool agent_start(struct agent *agent, int argc, char **argv) {
   struct job job = {.nranks = 0};
   if (!read_job(agent->job_dir, &job) || !read_secret(agent)) return false;
   egd_log_set_verbose(job.verbose);
-  if (!make_folder(agent) || egd_reactor_create(&agent->reactor) != EGD_OK || !make_segment(agent, &job)) return false;
+  if (!make_folder(agent, lock) || egd_reactor_create(&agent->reactor) != EGD_OK || !make_segment(agent, &job))
+    return false;
   agent->ranks = calloc(job.nranks, sizeof(*agent->ranks));
   if (!agent->ranks) return false;
   for (uint32_t r = 0; r < job.nranks; r++) agent->ranks[r] = (struct agent_rank){.rank = r, .watchdog_pidfd = -1};

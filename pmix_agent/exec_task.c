@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -98,20 +97,9 @@ static bool write_birth(const struct task *task, char **argv) {
 
 // ---- the agent of this node -------------------------------------------------------------------------------------------
 
-static int lock_agent(const char *node_dir) {
-  char path[PATH_MAX + 8];
-  snprintf(path, sizeof(path), "%s.lock", node_dir);
-  int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-  if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0) {
-    close(fd);
-    fd = -1;
-  }
-  return fd;
-}
-
 int exec_start_agent(const struct exec_agent *how) {
-  char program[PATH_MAX], control[EGD_TCP_ADDRESS + 16], ranks[4096 + 16], node[16], incarnation[16];
-  int lock = lock_agent(how->node_dir);
+  char program[PATH_MAX], held[32], control[EGD_TCP_ADDRESS + 16], ranks[4096 + 16], node[16], incarnation[16];
+  int lock = egd_node_lock(how->node_dir);
   if (lock < 0) return 0; // there is one, or another watchdog is starting it
   if (egd_install_find(EGD_PART_AGENT, program) != EGD_OK) {
     egd_log("a part of Egida is missing: %s; it must be installed on every node", program);
@@ -120,6 +108,7 @@ int exec_start_agent(const struct exec_agent *how) {
   }
   snprintf(control, sizeof(control), "--control=%s", how->control);
   snprintf(ranks, sizeof(ranks), "--ranks=%s", how->ranks ? how->ranks : "");
+  snprintf(held, sizeof(held), "--lock=%d", lock);
   snprintf(node, sizeof(node), "%u", how->node);
   snprintf(incarnation, sizeof(incarnation), "%u", how->incarnation);
   int pid = fork();
@@ -130,7 +119,7 @@ int exec_start_agent(const struct exec_agent *how) {
     fcntl(lock, F_SETFD, 0); // the lock is the agent's while it lives
     close(STDIN_FILENO);
     open("/dev/null", O_RDONLY);
-    execl(program, "egida-agent", control, how->adopt ? "--adopt" : ranks, how->job_dir, node, incarnation,
+    execl(program, "egida-agent", control, held, how->adopt ? "--adopt" : ranks, how->job_dir, node, incarnation,
           (char *)NULL);
     egd_log("cannot execute %s: %s", program, strerror(errno));
     _exit(127);
