@@ -171,6 +171,19 @@ class Folder:
 # ---- the test programs -------------------------------------------------------------------------------------------------
 
 
+def wait_for_start(folder, timeout=30):
+    """Until start-up of the (only) job in `folder` is over. False: it did not come so far."""
+    until = time.monotonic() + timeout
+    while time.monotonic() < until:
+        try:
+            if "started" in [e["kind"] for e in history(folder, "events")]:
+                return True
+        except RuntimeError:  # there is no event yet
+            pass
+        time.sleep(0.05)
+    return False
+
+
 class Program:
     def __init__(self, fields):
         self.name, short, paced, self.compare, files, traits = fields

@@ -13,14 +13,6 @@ def migrate(folder, *arguments):
     return subprocess.run([EGIDA, "migrate", *arguments, job[0] if job else "none"], cwd=folder, capture_output=True, text=True, timeout=30)
 
 
-def wait_for_start(folder):
-    for _ in range(200):
-        if "started" in [e["kind"] for e in h.history(folder, "events")]:
-            return True
-        time.sleep(0.05)
-    return False
-
-
 program = h.programs()["history"]
 with h.Folder("migrate") as folder:
     expected = h.outcome(h.run(h.egida_command(program.path, ["2000", "10000"], ranks=4), folder.path), program.compare)
@@ -29,8 +21,7 @@ with h.Folder("migrate") as folder:
     command = h.egida_command(program.path, ["2000", "10000"], ranks=4, spec="pessimistic", options=["--nodes", "2", "--spares", "1"])
     thread = threading.Thread(target=lambda: results.append(h.run(command, folder.path, 60)))
     thread.start()
-    time.sleep(0.3)
-    tap.ok(wait_for_start(folder.path), "the job runs")
+    tap.ok(h.wait_for_start(folder.path), "the job runs")
     for arguments, word in ((["--from=9"], "no such node"), (["--from=n1"], "no such node"), (["--from=2"], "no ranks"),
                             (["--from=1", "--to=1"], "cannot be used"), (["--from=1", "--to=7"], "no such node")):
         done = migrate(folder.path, *arguments)

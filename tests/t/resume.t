@@ -50,7 +50,8 @@ def check(name, spec, options=(), all_at_once=False, node=None):
         with open(out_path, "wb") as out, open(os.path.join(folder.path, "err"), "wb") as err:
             child = subprocess.Popen(h.egida_command(program.path, program.paced, spec=spec, options=options), cwd=folder.path, stdout=out,
                                      stderr=err, stdin=subprocess.DEVNULL, env=env, start_new_session=True)
-        time.sleep(1.2)
+        h.wait_for_start(folder.path)
+        time.sleep(0.5)
         if all_at_once:
             h.sweep(mark)
         child.kill()
