@@ -62,6 +62,7 @@ static int parse(int argc, char **argv, struct command *command, int *ret_exit) 
     bool good = true;
     switch (c) {
     case 'n':
+      if (strcmp(optarg, "p") == 0 && optind < argc) optarg = argv[optind++]; // -np N, as mpiexec has it
       good = run_number("np", optarg, 1, EGD_MAX_RANKS, &run->nranks);
       break;
     case OPT_NODES:

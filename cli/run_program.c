@@ -86,6 +86,24 @@ static bool check_elf(const char *path, const struct elf *elf) {
   return check_dynamic(path, elf, headers, header->e_phnum, dynamic);
 }
 
+// "#!/bin/sh", "#!/usr/bin/env bash" …: shells don't call MPI themselves.
+static bool is_of_shell(const struct elf *elf) {
+  static const char *const shells[] = {"sh", "bash", "dash", "ksh", "zsh", "csh", "tcsh", "fish"};
+  char line[256];
+  size_t length = elf->size < sizeof(line) - 1 ? elf->size : sizeof(line) - 1;
+  memcpy(line, elf->data, length);
+  line[length] = 0;
+  line[strcspn(line, "\n")] = 0;
+  for (char *save, *word = strtok_r(line + 2, " \t", &save); word; word = strtok_r(NULL, " \t", &save)) {
+    const char *slash = strrchr(word, '/'), *name = slash ? slash + 1 : word;
+    if (strcmp(name, "env") == 0 || *name == '-') continue;
+    for (size_t i = 0; i < sizeof(shells) / sizeof(shells[0]); i++)
+      if (strcmp(name, shells[i]) == 0) return true;
+    return false;
+  }
+  return false;
+}
+
 static bool check_file(const char *path) {
   struct stat st;
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -101,6 +119,12 @@ static bool check_file(const char *path) {
       good = check_elf(path, &elf);
     } else if (memcmp(elf.data, "#!", 2) != 0) { // a script may run an interpreter that uses MPI
       egd_log("%s is neither a program nor a script that begins with #!", path);
+      good = false;
+    } else if (is_of_shell(&elf)) {
+      egd_log(
+          "%s is a shell script. Egida protects the program that it starts, not what that starts: name the MPI program "
+          "itself, and do before (in the batch script) what the wrapper does",
+          path);
       good = false;
     }
     munmap((void *)elf.data, elf.size);

@@ -16,6 +16,18 @@
 
 #define UPSTREAM_NS 2000000000ull // for the last of the history to reach the service
 
+// Determinants go to f other nodes: as many must there be. On one node memory that outlives its ranks will do.
+static bool has_holders(const struct run_options *run, const struct egd_plan *plan, const char *path) {
+  uint32_t nodes = run->nodes + run->spares;
+  bool elsewhere = plan->flags & EGD_PLAN_LOG_DETERMINANTS && plan->determinant_store != EGD_DETERMINANT_SHARED_DISK;
+  if (nodes == 1 || !elsewhere || plan->f < nodes) return true;
+  egd_log("%s keeps determinants in the memory of %u other nodes, but %u nodes are all there are: more nodes, or "
+          "spares, are "
+          "needed, or a specification for fewer (memory of %u processes)",
+          path, plan->f, nodes, nodes - 1);
+  return false;
+}
+
 bool run_compile(const struct run_options *run, struct egd_plan *ret_plan) {
   char path[PATH_MAX], error[1024], *text;
   size_t length;
@@ -30,7 +42,7 @@ bool run_compile(const struct run_options *run, struct egd_plan *ret_plan) {
   if (status == EGD_ERR_INVALID) egd_log("%s is not a specification that can recover; see above", path);
   if (status == EGD_ERR_NO_MEMORY) egd_log("out of memory");
   if (status == EGD_OK && run->interval_given) ret_plan->checkpoint_interval_ns = run->interval_ns;
-  return status == EGD_OK;
+  return status == EGD_OK && has_holders(run, ret_plan, path);
 }
 
 static void say_start(const struct run_options *run, const struct run_job *job, const struct egd_plan *plan,

@@ -438,6 +438,10 @@ int egd_controller_run(const struct egd_controller_options *options) {
   } else {
     snprintf(c.verdict, sizeof(c.verdict), "%s", "");
   }
+  if (c.output_lost && c.exit_code == 0) {
+    c.exit_code = 1;
+    snprintf(c.verdict, sizeof(c.verdict), "all ranks ended well, but output was lost (see above)");
+  }
   if (c.verdict[0]) egd_log("%s", c.verdict);
   egd_store_job_end(c.store, c.options.job_id, c.outcome, c.exit_code, c.verdict[0] ? c.verdict : NULL, 0);
   tear_down(&c);

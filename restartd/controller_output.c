@@ -60,7 +60,8 @@ static void write_out(struct egd_controller *c, int fd, const char *data, size_t
     if (n < 0) {
       if (fd == STDOUT_FILENO && !c->stdout_gone) {
         c->stdout_gone = true;
-        if (errno != EPIPE)
+        c->output_lost = errno != EPIPE; // a reader that has read enough is no loss
+        if (c->output_lost)
           egd_log("cannot write to standard output: %s; the job's output is lost from here on", strerror(errno));
       }
       return;

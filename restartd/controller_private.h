@@ -126,7 +126,7 @@ struct egd_controller {
   uint64_t end_ns;
   // output
   uint64_t *positions; // job_dir/output.pos, mapped: written output per rank, outlives the launcher
-  bool stdout_gone, interrupted;
+  bool stdout_gone, output_lost, interrupted;
   uint64_t flush_timer;
   // stdin
   int stdin_fd;

@@ -58,6 +58,21 @@ with h.Folder("messages") as folder:
         complains("a static binary", [*run, "-n", "2", static], ["static"])
     else:
         tap.skip("a static binary", "no static libc")
+    for first in ("#!/bin/sh", "#!/usr/bin/env -S bash -e"):
+        wrapper = os.path.join(folder.path, "wrapper")
+        with open(wrapper, "w") as f:
+            f.write(first + "\nexec %s\n" % hello)
+        os.chmod(wrapper, 0o755)
+        complains("a wrapper with " + first, [*run, "-n", "2", wrapper], ["shell script", "MPI program itself"])
+    with open(os.path.join(h.SPECS, "pessimistic.egd")) as f:
+        text = f.read().replace("volatile memory of processes", "volatile memory of 3 processes")
+    with open(bad, "w") as f:
+        f.write(text)
+    complains("more holders than nodes", [*run, "-n", "4", "--nodes", "2", "--spec", bad, hello], ["bad.egd", "3 other nodes", "2 nodes"])
+    lost = subprocess.run("%s run -n 2 %s > /dev/full" % (h.EGIDA, hello), shell=True, cwd=folder.path, capture_output=True, text=True, timeout=60)
+    tap.ok(lost.returncode == 1 and "output was lost" in lost.stderr, "output that cannot be written", lost)
+    like_mpiexec = h.run([*run, "-np", "2", hello], folder.path, 30)
+    tap.ok(like_mpiexec.status == 0, "-np 2, as mpiexec has it", like_mpiexec.tail())
     unreadable = os.path.join(folder.path, "sealed")
     os.mkdir(unreadable, 0o555)
     if os.geteuid() == 0:
