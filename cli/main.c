@@ -12,7 +12,7 @@ static const struct {
   const char *about;
 } commands[] = {
     {"run", egida_cmd_run, "run an MPI program so that it survives crashes and lost nodes"},
-    {"steward", egida_cmd_steward, "the same for a Slurm step: started by srun --egida-spec"},
+    {"steward", egida_cmd_steward, NULL}, // not for users: srun --egida-spec starts it
     {"check", egida_cmd_check, "check a protocol specification"},
     {"explain", egida_cmd_explain, "say what a specification guarantees, or what a value means"},
     {"specs", egida_cmd_specs, "list the specifications that can be named"},
@@ -32,7 +32,8 @@ static const struct {
 
 static void usage(FILE *to) {
   fprintf(to, "usage: egida COMMAND [OPTIONS] …\n\n");
-  for (size_t i = 0; i < COUNT; i++) fprintf(to, "  %-12s %s\n", commands[i].name, commands[i].about);
+  for (size_t i = 0; i < COUNT; i++)
+    if (commands[i].about) fprintf(to, "  %-12s %s\n", commands[i].name, commands[i].about);
   fprintf(to, "\nBegin with: egida run -n 4 ./program\n"
               "egida COMMAND --help tells more.\n");
 }
@@ -54,7 +55,7 @@ int main(int argc, char **argv) {
   size_t best = 0, best_distance = SIZE_MAX;
   for (size_t i = 0; i < COUNT; i++) {
     if (strcmp(name, commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);
-    size_t d = egd_edit_distance(name, commands[i].name);
+    size_t d = commands[i].about ? egd_edit_distance(name, commands[i].name) : SIZE_MAX;
     if (d < best_distance) {
       best = i;
       best_distance = d;
